@@ -1,0 +1,157 @@
+"""Decides whether a sample can be trusted, and says why not.
+
+Three kinds of check: of one sample's attributes against form and physics, of its patterns, and of
+all samples of a material against each other. Knows nothing of files.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from cbed_tf import crystal
+from cbed_tf.errors import SampleError
+from cbed_tf.schema import ATTRIBUTES, FIELD, IMAGE
+
+# The archive states d-spacings to 9 digits and semi-angles to 6, computed with slightly other
+# constants (5e-6 away); taking directions by row instead of by column is off by percents.
+RELATIVE_TOLERANCE = 1e-4
+# Semi-angles were computed once, at 100 keV, whatever energy the patterns were simulated for.
+SEMI_ANGLE_TIMES_D = crystal.electron_wavelength_angstrom(100.0) / 4
+# What all samples of one material share; only the energy may differ.
+_OF_THE_MATERIAL = ("space_group", "formula", "abc_angstrom", "angles_degree", "z_dirs", "y_dirs")
+
+
+def check_attributes(attributes: Mapping[str, Any], views: int) -> None:
+    """Checks one sample's attributes, as read by `hdf5.ArchiveFile.attributes`.
+
+    Raises:
+      SampleError: One of them is malformed or contradicts the physics; says value and expectation.
+    """
+    for field in ATTRIBUTES:
+        if field.dtype == "float32":
+            _check_numbers(field.name, attributes[field.name], field.shape_for(views))
+        elif field.dtype == "bytes" and not attributes[field.name]:
+            raise SampleError(f"{field.name} is empty")
+    if not 1 <= attributes["space_group"] <= crystal.NUM_SPACE_GROUPS:
+        raise SampleError(
+            f"space_group is {attributes['space_group']}, should be 1 to {crystal.NUM_SPACE_GROUPS}"
+        )
+    for name in ("energy_keV", "semi_angles_rad", "d_hkls_angstrom", "abc_angstrom"):
+        if np.min(attributes[name]) <= 0:
+            raise SampleError(f"{name} is {_shown(attributes[name])}, should be above 0")
+    try:
+        crystal.parse_formula(attributes["formula"])
+    except ValueError as error:
+        raise SampleError(str(error)) from error
+    _check_physics(attributes)
+
+
+def check_stack(stack: np.ndarray) -> tuple[float, float]:
+    """Checks the patterns of one sample, float32 (views, height, width).
+
+    Returns:
+      The smallest and the largest intensity.
+
+    Raises:
+      SampleError: A pixel is not a number, infinite or negative; names the first and counts them.
+    """
+    # Two reductions that propagate NaN, 0.1 ms each for 3 MiB; masks would cost ten times that.
+    smallest, largest = float(stack.min()), float(stack.max())
+    if smallest >= 0 and largest < np.inf:
+        return smallest, largest
+    for kind, is_bad in (
+        ("not a number", np.isnan),
+        ("infinite", np.isinf),
+        ("negative", lambda pixels: pixels < 0),
+    ):
+        bad = is_bad(stack)
+        if bad.any():
+            view, row, column = (int(place[0]) for place in np.nonzero(bad))
+            raise SampleError(
+                f"{IMAGE} has {int(bad.sum())} pixel(s) that are {kind}, the first at "
+                f"[{view}, {row}, {column}]: {stack[view, row, column]}"
+            )
+    raise AssertionError("unreachable: the reductions found a bad pixel, the masks none")
+
+
+def find_contradictions(columns: Mapping[str, np.ndarray]) -> dict[int, str]:
+    """Finds samples that disagree with the other samples of their material.
+
+    Args:
+      columns: Index columns of many samples, by field name.
+
+    Returns:
+      Row of each sample that cannot be trusted -> reason. Where most samples of a material agree,
+      the others are named; where there is no majority, all of them are.
+    """
+    rows_by_material: dict[bytes, list[int]] = {}
+    for row, material in enumerate(columns["material"]):
+        rows_by_material.setdefault(material, []).append(row)
+    reasons: dict[int, str] = {}
+    for material, rows in rows_by_material.items():
+        if len(rows) > 1:
+            for name in _OF_THE_MATERIAL:
+                reasons.update(_outvoted(name, material.decode(), rows, columns[name][rows]))
+    return reasons
+
+
+def _outvoted(name: str, material: str, rows: list[int], values: np.ndarray) -> dict[int, str]:
+    # Compared to 6 digits: the same cell read from two texts may differ in the last ones.
+    keys = [_rounded(value) for value in values]
+    votes = Counter(keys)
+    if len(votes) == 1:
+        return {}
+    winner, count = votes.most_common(1)[0]
+    majority = count * 2 > len(rows)
+    return {
+        row: f"{name} is {_shown(value)}, other samples of material {material} have "
+        + (f"{_shown(values[keys.index(winner)])}" if majority else "other values, no majority")
+        for row, value, key in zip(rows, values, keys, strict=True)
+        if not (majority and key == winner)
+    }
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, bytes | np.integer):
+        return value
+    return tuple(f"{number:.5e}" for number in np.asarray(value, np.float64).reshape(-1) + 0.0)
+
+
+def _check_numbers(name: str, value: Any, shape: tuple[int, ...]) -> None:
+    numbers = np.asarray(value)
+    if numbers.shape != shape:
+        raise SampleError(f"{name} has shape {numbers.shape}, should be {shape}")
+    if not np.isfinite(numbers).all():
+        raise SampleError(f"{name} is {_shown(numbers)}, should be finite")
+
+
+def _check_physics(attributes: Mapping[str, Any]) -> None:
+    z_dirs = attributes["z_dirs"]
+    if not np.any(z_dirs, axis=1).all():
+        raise SampleError(f"z_dirs has a zone axis [0 0 0]: {_shown(z_dirs)}")
+    try:
+        expected = crystal.d_spacings_angstrom(
+            attributes["abc_angstrom"], attributes["angles_degree"], z_dirs
+        )
+    except ValueError as error:
+        raise SampleError(str(error)) from error
+    _check_close("d_hkls_angstrom", attributes["d_hkls_angstrom"], expected, "cell and z_dirs")
+    expected = SEMI_ANGLE_TIMES_D / np.asarray(attributes["d_hkls_angstrom"])
+    _check_close(
+        "semi_angles_rad", attributes["semi_angles_rad"], expected, "lambda(100 keV) / (4 d)"
+    )
+
+
+def _check_close(name: str, values: np.ndarray, expected: np.ndarray, source: str) -> None:
+    if not np.allclose(values, expected, rtol=RELATIVE_TOLERANCE, atol=0):
+        raise SampleError(
+            f"{name} is {_shown(values)}, but {source} give {_shown(expected)} {FIELD[name].unit}"
+        )
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode()
+    return np.array2string(np.asarray(value), precision=9, separator=", ").replace("\n", "")
