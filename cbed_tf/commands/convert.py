@@ -1,0 +1,76 @@
+"""cbed convert --input_dir=archive --output_dir=shards
+
+Converts an archive of HDF5 files into shuffled TFRecord shards with an index and a manifest
+(dataset.json). Samples that cannot be trusted go to rejected.jsonl, one line each with the reason,
+and not into a shard. Run the same command again after an interruption: it goes on where it stopped.
+
+Exit code: 0; 3 if more samples were rejected than --max_rejected allows (the data set is complete
+all the same); 1 if the conversion could not be carried out; 2 for wrong flags.
+"""
+
+import sys
+
+from absl import flags
+
+from cbed_tf import command_line, engine
+from cbed_tf.convert import convert_archive
+from cbed_tf.flags import define_input_dir, define_swmr, define_workers
+from cbed_tf.manifest import REJECTED_NAME, Manifest
+from cbed_tf.plan import ConvertOptions
+
+FLAGS = flags.FlagValues()
+define_input_dir(FLAGS)
+flags.DEFINE_string(
+    "output_dir", None, "Where the data set goes.", required=True, flag_values=FLAGS
+)
+define_workers(FLAGS)
+flags.DEFINE_integer(
+    "shard_size_mb", 256, "Upper size of a shard in MiB.", lower_bound=1, flag_values=FLAGS
+)
+flags.DEFINE_integer("seed", 0, "Of the order of samples within a split.", flag_values=FLAGS)
+flags.DEFINE_integer(
+    "image_size",
+    None,
+    "Width and height of the stored patterns, reduced by summing square blocks of pixels.",
+    lower_bound=1,
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer(
+    "max_rejected",
+    0,
+    "How many rejected samples (a file that does not open counts as one) still give exit code 0.",
+    lower_bound=0,
+    flag_values=FLAGS,
+)
+define_swmr(FLAGS)
+
+
+def main() -> int:
+    """Converts, says what came of it."""
+    options = ConvertOptions(
+        shard_size_mb=FLAGS.shard_size_mb, seed=FLAGS.seed, image_size=FLAGS.image_size
+    )
+    workers = FLAGS.workers or engine.default_workers()
+    manifest = convert_archive(FLAGS.input_dir, FLAGS.output_dir, options, workers, FLAGS.swmr)
+    print(summary(FLAGS.output_dir, manifest))
+    if manifest.rejected:
+        print(
+            f"{manifest.rejected} rejected (allowed: {FLAGS.max_rejected}); the reasons are in "
+            f"{FLAGS.output_dir}/{REJECTED_NAME}",
+            file=sys.stderr,
+        )
+    return command_line.REJECTED if manifest.rejected > FLAGS.max_rejected else command_line.OK
+
+
+def summary(output_dir: str, manifest: Manifest) -> str:
+    """Returns what the data set holds, a line a split."""
+    views, height, width = manifest.image_shape
+    lines = [f"{output_dir}: {views} patterns of {height} x {width} pixels a sample"]
+    for name, split in manifest.splits.items():
+        megabytes = sum(shard.bytes for shard in split.shards) / 2**20
+        lines.append(
+            f"  {name:5} {split.samples:7d} samples  {split.materials:6d} materials  "
+            f"{len(split.space_groups):4d} space groups  {len(split.shards):5d} shards  "
+            f"{megabytes:10.1f} MiB"
+        )
+    return "\n".join(lines)

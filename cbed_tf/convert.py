@@ -1,0 +1,276 @@
+"""Converts an archive into a data set: scan, plan, write the missing shards, finish.
+
+Owns the order of these steps and the output folder's state; each step lives in a module of its
+own. Interrupted at any point, the same call completes the folder to the same bytes.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from absl import logging
+
+from cbed_tf import __version__, crystal, engine
+from cbed_tf.errors import CbedError
+from cbed_tf.manifest import (
+    MANIFEST_NAME,
+    REJECTED_NAME,
+    Manifest,
+    Split,
+    Statistics,
+    load_manifest,
+    save_index,
+    save_manifest,
+    write_atomically,
+)
+from cbed_tf.plan import ConvertOptions, Plan, find_difference, load_plan, make_plan, save_plan
+from cbed_tf.progress import Progress
+from cbed_tf.scan import Rejection, find_files, scan_archive
+from cbed_tf.schema import FIELDS, SPLITS
+from cbed_tf.shard import ShardReport, ShardTask, load_report, write_shard
+
+_WORK_DIR = ".convert"
+# Quantities that a model may be asked for, and wants standardised.
+_QUANTITIES = ("energy_keV", "d_hkls_angstrom", "abc_angstrom", "angles_degree")
+
+
+def convert_archive(
+    input_dir: str | os.PathLike,
+    output_dir: str | os.PathLike,
+    options: ConvertOptions | None = None,
+    workers: int | None = None,
+    swmr: bool = False,
+) -> Manifest:
+    """Converts an archive of HDF5 files into a data set of TFRecord shards.
+
+    Args:
+      input_dir: Folder with batch_{train,dev,test}_{k}.h5 files, or with folders of them.
+      output_dir: New or empty, or the output of an interrupted conversion of the same archive with
+        the same options, which is then completed.
+      options: What the result depends on.
+      workers: Number of processes; as many as there are processors by default. The result does
+        not depend on it.
+      swmr: Open HDF5 files in single-writer multiple-reader mode.
+
+    Returns:
+      The manifest of the finished data set. Refused samples are counted in its `rejected`, and
+      named in `rejected.jsonl`.
+
+    Raises:
+      CbedError: Nothing can be converted; the folder belongs to another conversion or is being
+        written by one; or it cannot be written. What is in it then can be completed later.
+    """
+    options = options or ConvertOptions()
+    workers = workers or engine.default_workers()
+    source, output = Path(input_dir), Path(output_dir)
+    files = find_files(source)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with _locked(output):
+            finished = _finished(output, options, files)
+            if finished is not None:
+                logging.info("%s is complete already; nothing was done", output)
+                return finished
+            _refuse_foreign_content(output)
+            plan = _resume_or_make_plan(source, output, options, files, workers, swmr)
+            reports = _write_missing_shards(source, output, plan, workers, swmr)
+            return _finish(output, plan, reports)
+    except OSError as error:
+        raise CbedError(
+            f"{output} cannot be written: {error}. Once that is mended, the same command goes on "
+            "where this one stopped"
+        ) from error
+
+
+@contextlib.contextmanager
+def _locked(output: Path) -> Iterator[None]:
+    """Keeps a second conversion out of the folder; the lock dies with the process."""
+    descriptor = os.open(output, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise CbedError(f"another conversion is writing {output}; wait for it") from error
+    else:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _finished(output: Path, options: ConvertOptions, files: Sequence) -> Manifest | None:
+    if not (output / MANIFEST_NAME).exists():
+        return None
+    manifest = load_manifest(output)
+    wanted = dataclasses.asdict(options)
+    _refuse_difference(output, manifest.options, wanted, manifest.source_files, tuple(files))
+    shutil.rmtree(output / _WORK_DIR, ignore_errors=True)
+    return manifest
+
+
+def _refuse_difference(output: Path, *old_and_new: object) -> None:
+    difference = find_difference(*old_and_new)
+    if difference:
+        raise CbedError(
+            f"{output} holds the output of another conversion: {difference}. Choose another "
+            "--output_dir, or remove this one"
+        )
+
+
+def _refuse_foreign_content(output: Path) -> None:
+    content = sorted(path.name for path in output.iterdir())
+    if content and _WORK_DIR not in content:
+        raise CbedError(
+            f"{output} is not empty ({content[0]}, …) and holds no conversion that could go on"
+        )
+
+
+def _resume_or_make_plan(
+    source: Path,
+    output: Path,
+    options: ConvertOptions,
+    files: Sequence,
+    workers: int,
+    swmr: bool,
+) -> Plan:
+    work_dir = output / _WORK_DIR
+    work_dir.mkdir(exist_ok=True)
+    for leftover in [*output.glob(".*.tmp"), *work_dir.glob(".*.tmp")]:
+        leftover.unlink()  # of a killed worker
+    plan = load_plan(work_dir)
+    if plan is None:
+        plan = make_plan(scan_archive(source, files, workers, swmr), options)
+        save_plan(work_dir, plan)
+    else:
+        asked, wanted = dataclasses.asdict(plan.options), dataclasses.asdict(options)
+        _refuse_difference(output, asked, wanted, plan.scan.files, tuple(files))
+        logging.info("going on with the conversion that %s holds", output)
+    return plan
+
+
+def _write_missing_shards(
+    source: Path, output: Path, plan: Plan, workers: int, swmr: bool
+) -> list[ShardReport]:
+    sidecar_dir = output / _WORK_DIR
+    missing = [shard for shard in plan.shards if not (output / shard.name).exists()]
+    missing_samples = sum(shard.stop - shard.start for shard in missing)
+    _warn_of_full_disk(output, missing_samples * plan.image_bytes())
+    tasks = [
+        ShardTask(
+            input_dir=source,
+            output_dir=output,
+            sidecar_dir=sidecar_dir,
+            name=shard.name,
+            first_row=shard.start,
+            columns=_rows_of(plan, shard.start, shard.stop),
+            image_shape=plan.scan.image_shape,
+            stored_shape=plan.stored_shape,
+            swmr=swmr,
+        )
+        for shard in missing
+    ]
+    sample_bytes = int(np.prod(plan.scan.image_shape)) * 4
+    total = len(plan.scan.columns["source_file"]) * sample_bytes
+    done = total - missing_samples * sample_bytes
+    with Progress("converting", total, "B", done) as progress:
+        for position, report in engine.run_tasks(write_shard, tasks, workers, progress):
+            if isinstance(report, engine.Crashed):
+                raise CbedError(
+                    f"the process that wrote {tasks[position].name} died twice; the same command "
+                    "goes on where this one stopped"
+                )
+    return [load_report(sidecar_dir, shard.name) for shard in plan.shards]
+
+
+def _rows_of(plan: Plan, start: int, stop: int) -> dict[str, np.ndarray]:
+    columns = {name: column[start:stop] for name, column in plan.scan.columns.items()}
+    names = [plan.scan.files[position].name for position in columns["source_file"]]
+    return {**columns, "source_file": np.array(names, dtype=object)}
+
+
+def _warn_of_full_disk(output: Path, needed_bytes: int) -> None:
+    free_bytes = shutil.disk_usage(output).free
+    if needed_bytes > free_bytes:
+        logging.warning(
+            "%s needs %.1f GiB and has %.1f GiB free", output, needed_bytes / 2**30, free_bytes / 2**30
+        )
+
+
+def _finish(output: Path, plan: Plan, reports: Sequence[ShardReport]) -> Manifest:
+    rejected = sorted(
+        [*plan.scan.rejected, *(entry for report in reports for entry in report.rejected)],
+        key=lambda entry: (entry.file, entry.sample_id),
+    )
+    splits, columns = {}, {}
+    for split in SPLITS:
+        of_split = [
+            report
+            for shard, report in zip(plan.shards, reports, strict=True)
+            if shard.split == split
+        ]
+        if of_split:
+            columns[split] = _index_columns(plan, of_split)
+            splits[split] = _split_entry(columns[split], of_split)
+            save_index(output, split, columns[split])
+    write_atomically(output / REJECTED_NAME, _as_lines(rejected))
+    manifest = Manifest(
+        options=dataclasses.asdict(plan.options),
+        image_shape=plan.stored_shape,
+        splits=splits,
+        statistics=_statistics(columns.get("train") or next(iter(columns.values()))),
+        source_files=plan.scan.files,
+        rejected=len(rejected),
+        created_by=f"cbed-tf {__version__}",
+    )
+    save_manifest(output, manifest)
+    shutil.rmtree(output / _WORK_DIR)
+    return manifest
+
+
+def _index_columns(plan: Plan, reports: Sequence[ShardReport]) -> dict[str, np.ndarray]:
+    rows = np.concatenate([np.array(report.rows, np.int64) for report in reports])
+    intensities = [pair for report in reports for pair in report.intensities]
+    columns = {field.name: plan.scan.columns[field.name][rows] for field in FIELDS}
+    columns["shard"] = np.repeat(
+        np.arange(len(reports), dtype=np.int32), [len(report.rows) for report in reports]
+    )
+    columns["image_offset"] = np.concatenate(
+        [np.array(report.image_offsets, np.int64) for report in reports]
+    )
+    columns["intensity_min"], columns["intensity_max"] = (
+        np.array(intensities, np.float32).reshape(-1, 2).T
+    )
+    return columns
+
+
+def _split_entry(columns: dict[str, np.ndarray], reports: Sequence[ShardReport]) -> Split:
+    space_groups = Counter(columns["space_group"].tolist())
+    return Split(
+        samples=len(columns["shard"]),
+        materials=len(np.unique(columns["material"])),
+        shards=tuple(report.shard for report in reports),
+        space_groups=dict(sorted(space_groups.items())),
+    )
+
+
+def _statistics(columns: dict[str, np.ndarray]) -> dict[str, Statistics]:
+    labels = {name: columns[name] for name in _QUANTITIES}
+    labels["composition"] = crystal.atomic_fractions(
+        [formula.decode() for formula in columns["formula"]]
+    )
+    statistics = {}
+    for name, column in labels.items():
+        values = column.reshape(len(column), -1).astype(np.float64)
+        if len(values):
+            mean, std = values.mean(axis=0), values.std(axis=0)
+            statistics[name] = Statistics(tuple(mean.tolist()), tuple(std.tolist()))
+    return statistics
+
+
+def _as_lines(rejected: Sequence[Rejection]) -> bytes:
+    return "".join(json.dumps(dataclasses.asdict(entry)) + "\n" for entry in rejected).encode()

@@ -1,0 +1,154 @@
+"""Runs the same function over many tasks in several processes, and survives a process that dies.
+
+Owns processes and nothing of the work: functions and tasks come from `scan`, `convert`, `inspect`
+and `verify`, must be picklable, and need not know where they run. A worker imports no TensorFlow,
+ends when its parent dies in whatever way, and stops between two steps when the parent asks.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import types
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import connection
+from typing import Any
+
+from cbed_tf.errors import CbedError
+from cbed_tf.progress import Progress
+
+_POLL_SECONDS = 0.2
+# Set in workers only: a count of work done and a request to stop, both shared with the parent.
+_counter: Any = None
+_stop: Any = None
+
+
+class Crashed:
+    """Stands for the result of a task whose process died under it, twice."""
+
+
+class Stopped(Exception):
+    """Raised inside a task when the run is being ended."""
+
+
+def default_workers() -> int:
+    """Returns the number of processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def advance(count: int) -> None:
+    """Reports progress from within a task, and ends the task if the run is being ended."""
+    if _counter is not None:
+        with _counter.get_lock():
+            _counter.value += count
+        if _stop.value:
+            raise Stopped
+
+
+def run_tasks(
+    function: Callable[[Any], Any],
+    tasks: Sequence[Any],
+    workers: int,
+    progress: Progress | None = None,
+) -> Iterator[tuple[int, Any]]:
+    """Yields (position of the task, result) as tasks are finished, in any order.
+
+    Args:
+      function: Called with one task in some process; what it raises is raised here and ends
+        the run.
+      tasks: Its arguments.
+      workers: Number of processes.
+      progress: Advanced by what the tasks report through `advance`.
+
+    A task whose process dies (a crash within the HDF5 library, a kill) is tried once more, alone;
+    if that dies too, its result is a `Crashed`.
+    """
+    waiting = list(range(len(tasks)))
+    while waiting:
+        finished: set[int] = set()
+        broken = yield from _run_pool(function, tasks, waiting, workers, progress, finished)
+        waiting = [position for position in waiting if position not in finished]
+        if not broken:
+            continue
+        # Tasks are handed out in order, one per worker and one more in the queue.
+        suspects, waiting = waiting[: workers + 1], waiting[workers + 1 :]
+        for position in suspects:
+            if (yield from _run_pool(function, tasks, [position], 1, progress, set())):
+                yield position, Crashed()
+
+
+def _run_pool(
+    function: Callable[[Any], Any],
+    tasks: Sequence[Any],
+    positions: Sequence[int],
+    workers: int,
+    progress: Progress | None,
+    finished: set[int],
+) -> Iterator[tuple[int, Any]]:
+    """Yields results of some tasks; returns whether a process died."""
+    # Not fork: the parent has threads (the progress bar), and may have HDF5 or TensorFlow loaded.
+    context = multiprocessing.get_context("spawn")
+    counter, stop = context.Value("q", 0), context.Value("b", 0, lock=False)
+    started = context.Value("b", 0, lock=False)
+    pool = ProcessPoolExecutor(
+        min(workers, len(positions)), context, _start_worker, (counter, stop, started)
+    )
+    try:
+        with _hidden_main():
+            running: dict[Future, int] = {pool.submit(function, tasks[p]): p for p in positions}
+        while running:
+            done, _ = wait(running, _POLL_SECONDS, FIRST_COMPLETED)
+            _move(progress, counter)
+            for future in done:
+                position = running.pop(future)
+                try:
+                    result = future.result()
+                except BrokenProcessPool as error:
+                    if not started.value:
+                        raise CbedError("the worker processes do not start, see above") from error
+                    return True
+                finished.add(position)
+                yield position, result
+        return False
+    finally:
+        stop.value = 1
+        pool.shutdown(wait=True, cancel_futures=True)
+        _move(progress, counter)
+
+
+def _move(progress: Progress | None, counter: Any) -> None:
+    with counter.get_lock():
+        count, counter.value = counter.value, 0
+    if progress is not None and count:
+        progress.advance(count)
+
+
+@contextlib.contextmanager
+def _hidden_main() -> Iterator[None]:
+    """Keeps new processes from importing the caller's script, which they never need.
+
+    Without it a script or notebook that calls `convert_archive` outside of
+    `if __name__ == "__main__"` would start itself again in every worker.
+    """
+    main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def _start_worker(counter: Any, stop: Any, started: Any) -> None:
+    global _counter, _stop
+    _counter, _stop = counter, stop
+    started.value = 1
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the parent decides
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)

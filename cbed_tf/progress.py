@@ -1,0 +1,55 @@
+"""Shows how far a long job is: a bar on a terminal, a log line now and then elsewhere."""
+
+import sys
+import time
+
+from absl import logging
+from tqdm import tqdm
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class Progress:
+    """Counts towards a total; use it as a context manager.
+
+    Args:
+      title: What is being done.
+      total: Expected count, in `unit`.
+      unit: 'B' for bytes (shown with prefixes), else the name of what is counted.
+      done: Where the count starts, for work that an earlier run did.
+    """
+
+    def __init__(self, title: str, total: int, unit: str, done: int = 0):
+        self.title, self.total, self.unit, self.done = title, total, unit, done
+        self._last_line = time.monotonic()
+        self._bar = None
+        if sys.stderr.isatty():
+            self._bar = tqdm(
+                desc=title, total=total, initial=done, unit=unit, unit_scale=unit == "B"
+            )
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        elif exc_info[0] is None:
+            self._log()
+
+    def advance(self, count: int) -> None:
+        """Adds to the count."""
+        self.done += count
+        if self._bar is not None:
+            self._bar.update(count)
+        elif time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
+            self._log()
+
+    def _log(self) -> None:
+        self._last_line = time.monotonic()
+        share = 100 * self.done / max(self.total, 1)
+        scale, unit = (2**20, "MiB") if self.unit == "B" else (1, self.unit)
+        logging.info(
+            "%s: %d of %d %s (%.0f %%)",
+            self.title, self.done // scale, self.total // scale, unit, share,
+        )  # fmt: skip

@@ -1,0 +1,166 @@
+"""Writes one shard: reads its samples' patterns, checks them, frames them as records.
+
+The engine-neutral unit of a conversion: everything it needs is in the task, everything it found is
+in the sidecar that it leaves beside the plan. A shard that exists under its name is finished.
+"""
+
+import dataclasses
+import json
+import mmap
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from crc32c import crc32c
+
+from cbed_tf import checks, engine, hdf5, record
+from cbed_tf.errors import SampleError
+from cbed_tf.manifest import Shard, write_atomically
+from cbed_tf.scan import Rejection
+from cbed_tf.schema import IMAGE_DTYPE
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardTask:
+    """One shard to write.
+
+    Attributes:
+      input_dir: The archive.
+      output_dir: Where the shard goes.
+      sidecar_dir: Where its sidecar goes.
+      name: The shard's file name.
+      first_row: Row of its first sample in the plan.
+      columns: Its rows of the plan's columns, with `source_file` as the file's name.
+      image_shape: Of the archive, (views, height, width).
+      stored_shape: Of the record, reduced by area sums if smaller.
+      swmr: Open HDF5 files in single-writer multiple-reader mode.
+    """
+
+    input_dir: Path
+    output_dir: Path
+    sidecar_dir: Path
+    name: str
+    first_row: int
+    columns: dict[str, np.ndarray]
+    image_shape: tuple[int, int, int]
+    stored_shape: tuple[int, int, int]
+    swmr: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardReport:
+    """What a shard holds, as its sidecar keeps it.
+
+    Attributes:
+      shard: Name, size, checksum.
+      rows: Row in the plan of each sample, in order.
+      image_offsets: Position of each sample's pattern bytes in the shard.
+      intensities: Smallest and largest intensity of each sample.
+      rejected: Samples of the plan that were refused for their patterns.
+    """
+
+    shard: Shard
+    rows: list[int]
+    image_offsets: list[int]
+    intensities: list[tuple[float, float]]
+    rejected: list[Rejection]
+
+
+def write_shard(task: ShardTask) -> ShardReport:
+    """Writes a shard and its sidecar; neither is there under its name before it is complete.
+
+    Raises:
+      OSError: The output cannot be written (a full disk); nothing is left behind.
+    """
+    temporary = task.output_dir / f".{task.name}.{os.getpid()}.tmp"
+    try:
+        with temporary.open("wb", buffering=0) as stream:
+            report = _write_records(task, stream.fileno())
+            os.fsync(stream.fileno())
+        save_report(task.sidecar_dir, report)
+        temporary.rename(task.output_dir / task.name)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return report
+
+
+def save_report(sidecar_dir: Path, report: ShardReport) -> None:
+    """Writes the sidecar of a shard."""
+    content = json.dumps(dataclasses.asdict(report)).encode()
+    write_atomically(sidecar_dir / f"{report.shard.name}.json", content)
+
+
+def load_report(sidecar_dir: Path, name: str) -> ShardReport:
+    """Reads the sidecar of a shard."""
+    document = json.loads((sidecar_dir / f"{name}.json").read_text())
+    rejected = [Rejection(**rejection) for rejection in document.pop("rejected")]
+    return ShardReport(**{**document, "shard": Shard(**document["shard"])}, rejected=rejected)
+
+
+def sum_areas(stack: np.ndarray, stored_shape: tuple[int, int, int]) -> np.ndarray:
+    """Reduces patterns (views, height, width) by summing square blocks of pixels.
+
+    Sums, not means: a pixel's intensity is a count, and a detector with larger pixels counts more.
+    """
+    views, size, _ = stored_shape
+    block = stack.shape[1] // size
+    blocks = stack.reshape(views, size, block, size, block)
+    return blocks.sum(axis=(2, 4), dtype=np.float64).astype(IMAGE_DTYPE)
+
+
+def aligned_buffer(shape: tuple[int, ...]) -> np.ndarray:
+    """Returns an array that starts at a page: reading to an odd address is 6 times slower."""
+    count = int(np.prod(shape))
+    memory = mmap.mmap(-1, count * IMAGE_DTYPE.itemsize)
+    return np.frombuffer(memory, IMAGE_DTYPE, count).reshape(shape)
+
+
+def _write_records(task: ShardTask, descriptor: int) -> ShardReport:
+    report = ShardReport(Shard(task.name, 0, 0, ""), [], [], [], [])
+    position, checksum = 0, 0
+    for k, sample, image, intensities in _read_samples(task, report.rejected):
+        payload = memoryview(image).cast("B")
+        buffers = record.frame(record.encode_head(sample, len(payload)), payload)
+        _write_all(descriptor, buffers)
+        report.rows.append(task.first_row + k)
+        report.image_offsets.append(position + len(buffers[0]))
+        report.intensities.append(intensities)
+        for buffer in buffers:
+            position += len(buffer)
+            checksum = crc32c(buffer, checksum)
+    shard = Shard(task.name, len(report.rows), position, f"{checksum:08x}")
+    return dataclasses.replace(report, shard=shard)
+
+
+def _read_samples(
+    task: ShardTask, rejected: list[Rejection]
+) -> Iterator[tuple[int, dict[str, Any], np.ndarray, tuple[float, float]]]:
+    """Yields position in the task, labels, stored patterns and intensity range of sound samples."""
+    buffer = aligned_buffer(task.image_shape)
+    for k in range(len(task.columns["sample_id"])):
+        sample = {name: column[k] for name, column in task.columns.items()}
+        offset = None if sample["source_offset"] < 0 else int(sample["source_offset"])
+        file_name = sample["source_file"]
+        try:
+            path = task.input_dir / file_name
+            hdf5.read_stack(path, sample["source_group"].decode(), offset, buffer, task.swmr)
+            intensities = checks.check_stack(buffer)
+            image = buffer
+            if task.stored_shape != task.image_shape:
+                image = sum_areas(buffer, task.stored_shape)
+                intensities = checks.check_stack(image)
+            yield k, sample, image, intensities
+        except SampleError as error:
+            rejected.append(Rejection(sample["sample_id"].decode(), file_name, str(error)))
+        engine.advance(buffer.nbytes)
+
+
+def _write_all(descriptor: int, buffers: list[bytes | memoryview]) -> None:
+    """Writes buffers with one system call, or as many as a disk near its end takes."""
+    remaining = sum(map(len, buffers)) - os.writev(descriptor, buffers)
+    if remaining:
+        rest = memoryview(b"".join(buffers))[-remaining:]
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
