@@ -8,6 +8,7 @@ calls one plain function and returns an exit code. What every command shares is 
 
 import sys
 from collections.abc import Sequence
+from logging import Formatter
 from types import ModuleType
 
 from absl import flags, logging
@@ -42,7 +43,8 @@ def run(name: str, command: ModuleType, argv: Sequence[str]) -> int:
         print(f"{command.__doc__.strip()}\n\nFlags:\n{describe_flags(command.FLAGS)}")
         return OK
     logging.set_verbosity(logging.INFO)
-    logging.get_absl_handler().setFormatter(None)
+    logging.use_absl_handler()
+    logging.get_absl_handler().setFormatter(Formatter("%(message)s"))
     try:
         _parse(command.FLAGS, program, argv)
         return command.main() or OK
