@@ -6,12 +6,12 @@ calls one plain function and returns an exit code. What every command shares is 
 `--help`, error messages, Ctrl-C.
 """
 
+import logging
 import sys
 from collections.abc import Sequence
-from logging import Formatter
 from types import ModuleType
 
-from absl import flags, logging
+from absl import flags
 
 from cbed_tf.errors import CbedError
 
@@ -20,6 +20,8 @@ FAILED = 1
 USAGE = 2
 REJECTED = 3
 INTERRUPTED = 130
+_ROOMS = ("cbed_tf", "pipelines", "models")
+_HANDLER_NAME = "cbed"
 
 
 class UsageError(CbedError):
@@ -42,9 +44,7 @@ def run(name: str, command: ModuleType, argv: Sequence[str]) -> int:
     if any(word in ("--help", "-h", "--helpfull", "-help") for word in argv):
         print(f"{command.__doc__.strip()}\n\nFlags:\n{describe_flags(command.FLAGS)}")
         return OK
-    logging.set_verbosity(logging.INFO)
-    logging.use_absl_handler()
-    logging.get_absl_handler().setFormatter(Formatter("%(message)s"))
+    _log_to_stderr()
     try:
         _parse(command.FLAGS, program, argv)
         return command.main() or OK
@@ -75,6 +75,19 @@ def _parse(flag_values: flags.FlagValues, program: str, argv: Sequence[str]) -> 
     rest = flag_values([program, *argv])[1:]
     if rest:
         raise UsageError(f"unexpected argument {rest[0]!r}: every option is a --flag=value")
+
+
+def _log_to_stderr() -> None:
+    """Shows the rooms' log lines as they are; TensorFlow and others keep their own ways."""
+    root = logging.getLogger()
+    root.setLevel(logging.INFO)
+    for handler in [handler for handler in root.handlers if handler.name == _HANDLER_NAME]:
+        root.removeHandler(handler)  # of an earlier call, perhaps to another stderr
+    handler = logging.StreamHandler()
+    handler.name = _HANDLER_NAME
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.addFilter(lambda line: line.name.partition(".")[0] in _ROOMS)
+    root.addHandler(handler)
 
 
 def _complain(program: str, message: object) -> None:

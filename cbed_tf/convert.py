@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import fcntl
 import json
+import logging
 import os
 import shutil
 from collections import Counter
@@ -15,7 +16,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from absl import logging
 
 from cbed_tf import __version__, crystal, engine
 from cbed_tf.errors import CbedError
@@ -36,6 +36,7 @@ from cbed_tf.scan import Rejection, find_files, scan_archive
 from cbed_tf.schema import FIELDS, SPLITS
 from cbed_tf.shard import ShardReport, ShardTask, load_report, write_shard
 
+_LOG = logging.getLogger(__name__)
 _WORK_DIR = ".convert"
 # Quantities that a model may be asked for, and wants standardised.
 _QUANTITIES = ("energy_keV", "d_hkls_angstrom", "abc_angstrom", "angles_degree")
@@ -76,7 +77,7 @@ def convert_archive(
         with _locked(output):
             finished = _finished(output, options, files)
             if finished is not None:
-                logging.info("%s is complete already; nothing was done", output)
+                _LOG.info("%s is complete already; nothing was done", output)
                 return finished
             _refuse_foreign_content(output)
             plan = _resume_or_make_plan(source, output, options, files, workers, swmr)
@@ -149,7 +150,7 @@ def _resume_or_make_plan(
     else:
         asked, wanted = dataclasses.asdict(plan.options), dataclasses.asdict(options)
         _refuse_difference(output, asked, wanted, plan.scan.files, tuple(files))
-        logging.info("going on with the conversion that %s holds", output)
+        _LOG.info("going on with the conversion that %s holds", output)
     return plan
 
 
@@ -196,7 +197,7 @@ def _rows_of(plan: Plan, start: int, stop: int) -> dict[str, np.ndarray]:
 def _warn_of_full_disk(output: Path, needed_bytes: int) -> None:
     free_bytes = shutil.disk_usage(output).free
     if needed_bytes > free_bytes:
-        logging.warning(
+        _LOG.warning(
             "%s needs %.1f GiB and has %.1f GiB free", output, needed_bytes / 2**30, free_bytes / 2**30
         )
 

@@ -1,11 +1,12 @@
 """Shows how far a long job is: a bar on a terminal, a log line now and then elsewhere."""
 
+import logging
 import sys
 import time
 
-from absl import logging
 from tqdm import tqdm
 
+_LOG = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -49,7 +50,7 @@ class Progress:
         self._last_line = time.monotonic()
         share = 100 * self.done / max(self.total, 1)
         scale, unit = (2**20, "MiB") if self.unit == "B" else (1, self.unit)
-        logging.info(
+        _LOG.info(
             "%s: %d of %d %s (%.0f %%)",
             self.title, self.done // scale, self.total // scale, unit, share,
         )  # fmt: skip

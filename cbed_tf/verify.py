@@ -17,6 +17,7 @@ from crc32c import crc32c
 from cbed_tf import engine, hdf5
 from cbed_tf.errors import CbedError, SampleError
 from cbed_tf.manifest import REJECTED_NAME, Manifest, Shard, load_index, load_manifest
+from cbed_tf.plan import ConvertOptions
 from cbed_tf.progress import Progress
 from cbed_tf.record import Record, read_records
 from cbed_tf.scan import Scan, find_files, scan_archive
@@ -63,6 +64,7 @@ def verify_dataset(
     scan, problems = None, _check_counts(Path(data_dir), manifest, indices)
     if input_dir is not None:
         scan = scan_archive(input_dir, find_files(input_dir), workers, swmr)
+        _refuse_other_shape(scan, manifest)
         problems += _find_lost(Path(data_dir), scan, indices)
     tasks = list(_make_tasks(Path(data_dir), manifest, indices, scan, input_dir, swmr))
     total = sum(task.shard.bytes for task in tasks)
@@ -88,6 +90,15 @@ class _ShardTask:
     source_shape: tuple[int, int, int] | None
     input_dir: Path | None
     swmr: bool
+
+
+def _refuse_other_shape(scan: Scan, manifest: Manifest) -> None:
+    stored_shape = ConvertOptions(**manifest.options).stored_shape(scan.image_shape)
+    if stored_shape != manifest.image_shape:
+        raise CbedError(
+            f"the data set was made from another archive: its patterns have shape "
+            f"{manifest.image_shape}, this one would give {stored_shape}"
+        )
 
 
 def _check_counts(data_dir: Path, manifest: Manifest, indices: Mapping[str, Mapping]) -> list[str]:
