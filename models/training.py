@@ -1,0 +1,187 @@
+"""Trains a model on a data set and leaves a run folder that reproduces it (see `runs.py`)."""
+
+import contextlib
+import math
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+from absl import logging
+
+from cbed_tf import __version__
+from cbed_tf.manifest import Manifest, load_manifest
+from models import callbacks, figures, runs
+from models.heads import make_loss, make_metrics
+from models.network import build_model
+from models.options import TrainingOptions
+from pipelines import IntensityScaling, Target, get_targets, load_dataset
+
+
+def train(
+    data_dir: str | os.PathLike, run_dir: str | os.PathLike, options: TrainingOptions
+) -> dict[str, list[float]]:
+    """Trains a model, with the dev split as its judge where there is one.
+
+    Args:
+      data_dir: A data set of `cbed convert`.
+      run_dir: Folder of the new run.
+      options: How to train.
+
+    Returns:
+      Losses and metrics by name, one number an epoch; what `log.csv` holds.
+
+    Raises:
+      CbedError: The data set has no training split, the folder already holds a run, or the loss
+        became not a number.
+    """
+    manifest = load_manifest(data_dir)
+    samples = manifest.split("train").samples
+    _make_repeatable(options)
+    train_data = _load(data_dir, "train", options)
+    dev_data = _load(data_dir, "dev", options) if "dev" in manifest.splits else None
+    steps = options.epochs * math.ceil(samples / options.batch_size)
+    model = _make_model(manifest, options, steps)
+    run_dir = runs.claim_run_dir(run_dir, _flag_lines(data_dir, run_dir, options))
+    logging.info(
+        "training %s (%s weights) on %d samples, on %s",
+        model.name, f"{model.count_params():,}", samples, _device_name(),
+    )  # fmt: skip
+    checkpoints = callbacks.SaveCheckpoints(run_dir, "val_loss" if dev_data else "loss")
+    history = keras.callbacks.History()
+    reporters = [history, callbacks.StopOnNaN(), checkpoints]
+    reporters += _reporters(run_dir, options, samples)
+    try:
+        model.fit(
+            train_data,
+            validation_data=dev_data,
+            epochs=options.epochs,
+            callbacks=reporters,
+            verbose=1 if sys.stdout.isatty() else 0,
+            shuffle=False,  # the data set shuffles
+        )
+    finally:  # an interrupted training has a curve too
+        figures.save_training_curve(run_dir / runs.CURVE_NAME, history.history)
+    logging.info(
+        "lowest %s %.4g in epoch %d; models, log and curve are in %s",
+        checkpoints.monitor, checkpoints.best, checkpoints.best_epoch, run_dir,
+    )  # fmt: skip
+    return history.history
+
+
+def compile_model(
+    model: keras.Model,
+    targets: Sequence[Target],
+    manifest: Manifest,
+    optimizer: keras.optimizers.Optimizer,
+    target_weights: dict[str, float] | None = None,
+) -> None:
+    """Gives a model of `build_model` its losses and metrics, ready for `model.fit`.
+
+    Args:
+      model: Answers the targets.
+      targets: As in `build_model`.
+      manifest: Of the training data; its statistics weigh the losses of quantities.
+      optimizer: Of the caller's choice.
+      target_weights: What to multiply losses by; 1 for targets that are not named.
+    """
+    # Keras puts the output's name before a metric's only where there are several outputs.
+    prefixes = {target.key: "" if len(targets) > 1 else f"{target.key}_" for target in targets}
+    model.compile(
+        optimizer,
+        loss={t.key: make_loss(t, manifest.statistics.get(t.key)) for t in targets},
+        loss_weights={t.key: float((target_weights or {}).get(t.key, 1.0)) for t in targets},
+        metrics={t.key: make_metrics(t, prefixes[t.key]) for t in targets},
+    )
+
+
+def _make_repeatable(options: TrainingOptions) -> None:
+    keras.utils.set_random_seed(options.seed)
+    if options.deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
+def _load(data_dir: str | os.PathLike, split: str, options: TrainingOptions) -> tf.data.Dataset:
+    training = split == "train"
+    return load_dataset(
+        data_dir,
+        split,
+        options.batch_size,
+        targets=options.targets,
+        shuffle=training,
+        seed=options.seed,
+        reader=options.reader,
+        class_weights=_class_weights(options) if training else None,
+    )
+
+
+def _class_weights(options: TrainingOptions) -> dict[str, str] | None:
+    if options.class_weights == "none":
+        return None
+    return {t.key: options.class_weights for t in get_targets(options.targets) if t.class_names}
+
+
+def _make_model(manifest: Manifest, options: TrainingOptions, steps: int) -> keras.Model:
+    targets = get_targets(options.targets)
+    with _precision(options.mixed_precision):
+        scaling = IntensityScaling(
+            options.scaling, options.exponent, options.floor, name="intensity_scaling"
+        )
+        model = build_model(
+            manifest.image_shape, targets, manifest.statistics, options.backbone, scaling
+        )
+        compile_model(
+            model, targets, manifest, _make_optimizer(options, steps), dict(options.target_weights)
+        )
+    return model
+
+
+@contextlib.contextmanager
+def _precision(mixed: bool) -> Iterator[None]:
+    """Sets keras's policy for the layers made inside, which keep it."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16" if mixed else "float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _make_optimizer(options: TrainingOptions, steps: int) -> keras.optimizers.Optimizer:
+    rate = options.learning_rate
+    if options.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(rate, steps)
+    return keras.optimizers.AdamW(rate, weight_decay=options.weight_decay)
+
+
+def _reporters(
+    run_dir: Path, options: TrainingOptions, samples: int
+) -> list[keras.callbacks.Callback]:
+    return [
+        keras.callbacks.CSVLogger(run_dir / runs.LOG_NAME),
+        keras.callbacks.TensorBoard(run_dir / runs.TENSORBOARD_NAME, write_graph=False),
+        *([] if sys.stdout.isatty() else [callbacks.ReportEpochs(options.epochs, samples)]),
+    ]
+
+
+def _flag_lines(
+    data_dir: str | os.PathLike, run_dir: str | os.PathLike, options: TrainingOptions
+) -> list[str]:
+    return [
+        "# Repeat with: cbed train --flagfile=THIS_FILE --run_dir=ANOTHER_FOLDER",
+        f"# cbed-tf {__version__}, tensorflow {tf.__version__}, keras {keras.__version__}, "
+        f"on {_device_name()}",
+        f"--data_dir={os.path.abspath(data_dir)}",
+        f"--run_dir={os.path.abspath(run_dir)}",
+        *options.as_flags(),
+    ]
+
+
+def _device_name() -> str:
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return f"{os.cpu_count()} CPU cores"
+    details = tf.config.experimental.get_device_details(gpus[0])
+    return f"{len(gpus)} x {details.get('device_name', 'GPU')}"
