@@ -22,13 +22,14 @@ from cbed_tf.errors import CbedError
 from cbed_tf.progress import Progress
 
 _POLL_SECONDS = 0.2
+_TRIES_ALONE = 2
 # Set in workers only: a count of work done and a request to stop, both shared with the parent.
 _counter: Any = None
 _stop: Any = None
 
 
 class Crashed:
-    """Stands for the result of a task whose process died under it, twice."""
+    """Stands for the result of a task whose process died under it whenever it was tried."""
 
 
 class Stopped(Exception):
@@ -64,8 +65,8 @@ def run_tasks(
       workers: Number of processes.
       progress: Advanced by what the tasks report through `advance`.
 
-    A task whose process dies (a crash within the HDF5 library, a kill) is tried once more, alone;
-    if that dies too, its result is a `Crashed`.
+    When a process dies (a crash within the HDF5 library, a kill), the tasks that it may have been
+    at are tried again, each alone; one that keeps killing its process has a `Crashed` for result.
     """
     waiting = list(range(len(tasks)))
     while waiting:
@@ -77,7 +78,10 @@ def run_tasks(
         # Tasks are handed out in order, one per worker and one more in the queue.
         suspects, waiting = waiting[: workers + 1], waiting[workers + 1 :]
         for position in suspects:
-            if (yield from _run_pool(function, tasks, [position], 1, progress, set())):
+            for _ in range(_TRIES_ALONE):
+                if not (yield from _run_pool(function, tasks, [position], 1, progress, set())):
+                    break
+            else:
                 yield position, Crashed()
 
 

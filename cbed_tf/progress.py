@@ -49,8 +49,8 @@ class Progress:
     def _log(self) -> None:
         self._last_line = time.monotonic()
         share = 100 * self.done / max(self.total, 1)
-        scale, unit = (2**20, "MiB") if self.unit == "B" else (1, self.unit)
-        _LOG.info(
-            "%s: %d of %d %s (%.0f %%)",
-            self.title, self.done // scale, self.total // scale, unit, share,
-        )  # fmt: skip
+        done, total = self._shown(self.done), self._shown(self.total)
+        _LOG.info("%s: %s of %s (%.0f %%)", self.title, done, f"{total} {self.unit}", share)
+
+    def _shown(self, count: int) -> str:
+        return tqdm.format_sizeof(count, divisor=1024) if self.unit == "B" else str(count)
