@@ -50,7 +50,9 @@ class Progress:
         self._last_line = time.monotonic()
         share = 100 * self.done / max(self.total, 1)
         done, total = self._shown(self.done), self._shown(self.total)
-        _LOG.info("%s: %s of %s (%.0f %%)", self.title, done, f"{total} {self.unit}", share)
+        _LOG.info("%s: %s of %s (%.0f %%)", self.title, done, total, share)
 
     def _shown(self, count: int) -> str:
-        return tqdm.format_sizeof(count, divisor=1024) if self.unit == "B" else str(count)
+        if self.unit == "B":
+            return tqdm.format_sizeof(count, "B", divisor=1024)
+        return f"{count} {self.unit}"

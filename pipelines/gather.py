@@ -23,6 +23,8 @@ from cbed_tf.schema import IMAGE_DTYPE
 # Descriptors are kept for so many shards; more are opened for each read. 1024 is a common limit.
 _MAX_OPEN_SHARDS = 512
 _MAX_IDLE_BUFFERS = 16
+# The list's reference and that of sys.getrefcount's own argument.
+_REFERENCES_WHEN_IDLE = 2
 
 
 class BatchBuffers:
@@ -30,30 +32,30 @@ class BatchBuffers:
 
     Fresh memory is the hidden cost of reading: a new 96 MiB array halves the speed of reading into
     it, and reading to an address 16 bytes past a page boundary, where numpy arrays usually start,
-    is 6 times slower than to an aligned one. A buffer is free again when nobody but this object
-    refers to it; TensorFlow holds a reference for as long as a tensor lives in it.
+    is 6 times slower than to an aligned one. Memory is free again when nobody but this object
+    refers to it; every array over it does, and TensorFlow holds one for as long as a tensor lives.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._buffers: list[np.ndarray] = []
+        # One-dimensional arrays: numpy has every view of them refer to these, not to one another.
+        self._memories: list[np.ndarray] = []
 
     def take(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Returns an uninitialised float32 array that is in nobody's use."""
+        """Returns an uninitialised float32 array over memory that is in nobody's use."""
+        count = math.prod(shape)
         with self._lock:
-            for position in range(len(self._buffers)):
-                # Two references: the list's and the argument's.
+            for position in range(len(self._memories)):
                 if (
-                    sys.getrefcount(self._buffers[position]) == 2
-                    and self._buffers[position].shape == shape
+                    sys.getrefcount(self._memories[position]) == _REFERENCES_WHEN_IDLE
+                    and self._memories[position].size == count
                 ):
-                    return self._buffers[position]
-            count = math.prod(shape)
-            memory = mmap.mmap(-1, max(1, count * IMAGE_DTYPE.itemsize))
-            buffer = np.frombuffer(memory, IMAGE_DTYPE, count).reshape(shape)
-            if len(self._buffers) < _MAX_IDLE_BUFFERS:
-                self._buffers.append(buffer)
-            return buffer
+                    return self._memories[position].reshape(shape)
+            pages = mmap.mmap(-1, count * IMAGE_DTYPE.itemsize)
+            memory = np.frombuffer(pages, IMAGE_DTYPE, count)
+            if len(self._memories) < _MAX_IDLE_BUFFERS:
+                self._memories.append(memory)
+            return memory.reshape(shape)
 
 
 class ImageGatherer:
