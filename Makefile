@@ -3,7 +3,6 @@
 DEMO_DIR ?= demo
 DATA_DIR ?=
 ARGS ?=
-export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .PHONY: help demo test lint benchmark clean environment test-environment
 

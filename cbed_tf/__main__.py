@@ -5,8 +5,10 @@ The one place where `cbed_tf` names the other rooms, as text: an import would ma
 """
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from cbed_tf import __version__, command_line
 
@@ -42,8 +44,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         what = f"unknown command {words[0]!r}" if words else "which command?"
         print(f"cbed: {what}\n\n{usage()}", file=sys.stderr)
         return command_line.USAGE
+    _quieten_tensorflow()
     module = importlib.import_module(COMMANDS[words[0]][0])
     return command_line.run(words[0], module, words[1:])
+
+
+def _quieten_tensorflow() -> None:
+    """Keeps TensorFlow from greeting each command with lines on GPUs that are not there."""
+    has_gpu = Path("/dev/nvidiactl").exists()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1" if has_gpu else "3")
 
 
 if __name__ == "__main__":
