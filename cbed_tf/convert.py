@@ -198,7 +198,10 @@ def _warn_of_full_disk(output: Path, needed_bytes: int) -> None:
     free_bytes = shutil.disk_usage(output).free
     if needed_bytes > free_bytes:
         _LOG.warning(
-            "%s needs %.1f GiB and has %.1f GiB free", output, needed_bytes / 2**30, free_bytes / 2**30
+            "%s needs %.1f GiB and has %.1f GiB free",
+            output,
+            needed_bytes / 2**30,
+            free_bytes / 2**30,
         )
 
 

@@ -52,7 +52,9 @@ def d_spacings_angstrom(
     """
     cell = gemmi.UnitCell(*map(float, abc_angstrom), *map(float, angles_degree))
     if not cell.volume > 0:  # not-a-number for impossible angles
-        raise ValueError(f"no cell has lengths {list(abc_angstrom)} and angles {list(angles_degree)}")
+        raise ValueError(
+            f"no cell has lengths {list(abc_angstrom)} and angles {list(angles_degree)}"
+        )
     return np.array([cell.calculate_d([int(index) for index in plane]) for plane in planes])
 
 

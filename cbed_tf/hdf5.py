@@ -270,7 +270,9 @@ def _read_number_in_text(attribute: h5a.AttrID) -> int:
     if isinstance(attribute.get_type(), h5t.TypeIntegerID):
         values = _read_numbers(attribute, integers=True)
         if values.size != 1:
-            raise SampleError(f"attribute {_name(attribute)} has shape {values.shape}, should be ()")
+            raise SampleError(
+                f"attribute {_name(attribute)} has shape {values.shape}, should be ()"
+            )
         return int(values.reshape(-1)[0])
     text = _read_text(attribute)
     # int() would take '6_2', '+62' and other writing systems' digits.
@@ -293,7 +295,9 @@ def _read_numbers(attribute: h5a.AttrID, integers: bool) -> np.ndarray:
         return values if integers else values.astype(np.float64)
     if integers or not isinstance(file_type, h5t.TypeFloatID):
         expected = "integers" if integers else "numbers"
-        raise SampleError(f"attribute {_name(attribute)} is {_kind(file_type)}, should be {expected}")
+        raise SampleError(
+            f"attribute {_name(attribute)} is {_kind(file_type)}, should be {expected}"
+        )
     if file_type.get_size() == 16 and file_type.get_precision() == 64:
         if file_type.get_order() != h5t.ORDER_LE:
             raise SampleError(f"attribute {_name(attribute)} has big-endian 16-byte floats")

@@ -118,7 +118,9 @@ def _shuffled(sample_ids: np.ndarray, seed: int) -> np.ndarray:
     # By a keyed hash, not a random generator: stable over library versions, and a sample that is
     # added to the archive does not change the order of the others.
     key = str(seed).encode()
-    hashes = [hashlib.blake2b(sample_id, digest_size=8, key=key).digest() for sample_id in sample_ids]
+    hashes = [
+        hashlib.blake2b(sample_id, digest_size=8, key=key).digest() for sample_id in sample_ids
+    ]
     return np.array(sorted(range(len(hashes)), key=lambda row: (hashes[row], sample_ids[row])))
 
 

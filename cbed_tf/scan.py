@@ -154,7 +154,11 @@ def _scan_groups(archive_file: ArchiveFile, file: SourceFile, split: str) -> Fil
     for group in groups:
         sample_id = schema.make_sample_id(split, stem, group)
         try:
-            sample = {"sample_id": sample_id, "source_group": group, **_read_sample(archive_file, group)}
+            sample = {
+                "sample_id": sample_id,
+                "source_group": group,
+                **_read_sample(archive_file, group),
+            }
         except SampleError as error:
             result.rejected.append(Rejection(sample_id, file.name, str(error)))
         else:
@@ -185,36 +189,57 @@ def _columns(rows: list[dict[str, Any]], views: int) -> dict[str, np.ndarray]:
 
 def _merge(files: tuple[SourceFile, ...], parts: Sequence[FileScan]) -> Scan:
     rejected = [rejection for part in parts for rejection in part.rejected]
-    counts: Counter[tuple[int, ...]] = Counter()
-    for part in parts:
-        counts.update({shape: len(columns["source_group"]) for shape, columns in part.columns.items()})
-    if not counts:
+    image_shape = _most_frequent_shape(parts)
+    if image_shape is None:
         first = f"; the first: {rejected[0].file}: {rejected[0].reason}" if rejected else ""
         raise CbedError(f"no sample of the archive can be used, {len(rejected)} refused{first}")
-    image_shape = max(counts, key=counts.__getitem__)
-    chosen = []
-    for position, (file, part) in enumerate(zip(files, parts, strict=True)):
-        for shape, columns in part.columns.items():
-            if shape == image_shape:
-                file_column = np.full(len(columns["source_group"]), position, np.int32)
-                chosen.append({**columns, "source_file": file_column})
-            else:
-                reason = f"{IMAGE} has shape {shape}, most of the archive has {image_shape}"
-                rejected += [
-                    Rejection(sample_id.decode(), file.name, reason)
-                    for sample_id in columns["sample_id"]
-                ]
-    columns = {name: np.concatenate([part[name] for part in chosen]) for name in chosen[0]}
+    rejected += _of_other_shapes(files, parts, image_shape)
+    columns = _concatenate(parts, image_shape)
     refused = {**checks.find_contradictions(columns), **_seen_twice(columns, files)}
-    rejected += [
-        Rejection(columns["sample_id"][row].decode(), files[columns["source_file"][row]].name, reason)
-        for row, reason in refused.items()
-    ]
-    keep = np.setdiff1d(np.arange(len(columns["source_group"])), list(refused))
+    for row, reason in refused.items():
+        file = files[columns["source_file"][row]]
+        rejected.append(Rejection(columns["sample_id"][row].decode(), file.name, reason))
+    keep = np.setdiff1d(np.arange(len(columns["sample_id"])), list(refused))
     if not len(keep):
         raise CbedError(f"no sample of the archive can be used: {next(iter(refused.values()))}")
     columns = {name: column[keep] for name, column in columns.items()}
     return Scan(files, image_shape, columns, tuple(rejected))
+
+
+def _most_frequent_shape(parts: Sequence[FileScan]) -> tuple[int, int, int] | None:
+    counts: Counter[tuple[int, ...]] = Counter()
+    for part in parts:
+        for shape, columns in part.columns.items():
+            counts[shape] += len(columns["sample_id"])
+    return max(counts, key=counts.__getitem__) if counts else None
+
+
+def _of_other_shapes(
+    files: Sequence[SourceFile], parts: Sequence[FileScan], image_shape: tuple[int, int, int]
+) -> list[Rejection]:
+    return [
+        Rejection(
+            sample_id.decode(),
+            file.name,
+            f"{IMAGE} has shape {shape}, most of the archive has {image_shape}",
+        )
+        for file, part in zip(files, parts, strict=True)
+        for shape, columns in part.columns.items()
+        if shape != image_shape
+        for sample_id in columns["sample_id"]
+    ]
+
+
+def _concatenate(
+    parts: Sequence[FileScan], image_shape: tuple[int, int, int]
+) -> dict[str, np.ndarray]:
+    chosen = []
+    for position, part in enumerate(parts):
+        if image_shape in part.columns:
+            columns = part.columns[image_shape]
+            source_file = np.full(len(columns["sample_id"]), position, np.int32)
+            chosen.append({**columns, "source_file": source_file})
+    return {name: np.concatenate([part[name] for part in chosen]) for name in chosen[0]}
 
 
 def _seen_twice(columns: dict[str, np.ndarray], files: Sequence[SourceFile]) -> dict[int, str]:
@@ -233,5 +258,7 @@ def _whole_file(file: SourceFile, reason: str) -> Rejection:
     return Rejection(f"{split_of(file.name) or '?'}/{stem}", file.name, reason)
 
 
-def _natural(text: str) -> list:
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", text)]
+def _natural(text: str) -> list[tuple[int, int, str]]:
+    """Returns a sort key that puts batch_train_2 before batch_train_10."""
+    parts = re.split(r"(\d+)", text)
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]

@@ -45,9 +45,7 @@ def synthetic_attributes(number: int, views: int = 3) -> dict[str, Any]:
     }
 
 
-def synthetic_stack(
-    number: int, views: int = 3, height: int = 24, width: int = 32
-) -> np.ndarray:
+def synthetic_stack(number: int, views: int = 3, height: int = 24, width: int = 32) -> np.ndarray:
     """Returns the patterns of sample `number`: float32 (views, height, width), 1e-19 to 1e5."""
     random = np.random.default_rng((number, 1))
     return (10.0 ** random.uniform(-19, 5, (views, height, width))).astype(IMAGE_DTYPE)

@@ -87,7 +87,9 @@ class Target:
     def _fractions_as_text(self, fractions: np.ndarray) -> str:
         largest_first = np.argsort(-fractions, kind="stable")
         return " ".join(
-            f"{self.class_names[k]} {fractions[k]:.3f}" for k in largest_first if fractions[k] > 0.01
+            f"{self.class_names[k]} {fractions[k]:.3f}"
+            for k in largest_first
+            if fractions[k] > 0.01
         )
 
 

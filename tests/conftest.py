@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
+from archives import write_archive
 
 import cbed_tf
-from archives import write_archive
 from cbed_tf.convert import convert_archive
 from cbed_tf.plan import ConvertOptions
 

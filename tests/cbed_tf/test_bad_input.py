@@ -5,8 +5,8 @@ import json
 import h5py
 import numpy as np
 import pytest
-
 from archives import write_archive, write_file, write_sample
+
 from cbed_tf.__main__ import main
 from cbed_tf.manifest import load_index, load_manifest
 from cbed_tf.synthetic import synthetic_attributes, synthetic_stack

@@ -38,7 +38,11 @@ def test_sound_attributes_pass(views):
         ("z_dirs", np.zeros((3, 3), int), r"a zone axis \[0 0 0\]"),
         ("z_dirs", np.eye(2, 3, dtype=int), r"z_dirs has shape \(2, 3\), should be \(3, 3\)"),
         ("y_dirs", np.full((3, 3), np.nan), "y_dirs is .*should be finite"),
-        ("d_hkls_angstrom", np.array([1.0, 2.0, 3.0]), "d_hkls_angstrom is .* cell and z_dirs give"),
+        (
+            "d_hkls_angstrom",
+            np.array([1.0, 2.0, 3.0]),
+            "d_hkls_angstrom is .* cell and z_dirs give",
+        ),
         ("semi_angles_rad", np.array([0.01, 0.01, 0.01]), "semi_angles_rad is .* lambda"),
     ],
 )
@@ -65,7 +69,7 @@ def test_a_deviation_within_the_tolerance_passes_and_beyond_it_does_not():
 
 
 def test_semi_angle_times_d_is_the_published_constant():
-    assert checks.SEMI_ANGLE_TIMES_D == pytest.approx(0.009254, abs=5e-7)
+    assert pytest.approx(0.009254, abs=5e-7) == checks.SEMI_ANGLE_TIMES_D
 
 
 def test_sound_patterns_pass_and_give_their_range():

@@ -13,8 +13,8 @@ import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
-
 from archives import write_archive, write_file
+
 from cbed_tf import engine
 from cbed_tf.__main__ import main
 from cbed_tf.convert import convert_archive
@@ -29,9 +29,7 @@ LARGE = {"height": 256, "width": 256}
 
 
 def checksums(folder):
-    return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()
-    }
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
 
 def read_independently(data_dir, split, image_shape):
@@ -141,9 +139,10 @@ def test_splits_in_folders_and_samples_one_level_down(tmp_path):
     assert {name: split.samples for name, split in manifest.splits.items()} == {
         "train": 4, "dev": 4,
     }  # fmt: skip
-    assert b"train/batch_train_0/batch/sample_0_0" in load_index(
-        tmp_path / "out", "train", ["sample_id"]
-    )["sample_id"]
+    assert (
+        b"train/batch_train_0/batch/sample_0_0"
+        in load_index(tmp_path / "out", "train", ["sample_id"])["sample_id"]
+    )
 
 
 def test_the_index_tells_where_the_patterns_lie(tmp_path, archive):
@@ -189,9 +188,7 @@ def test_a_smaller_image_size_sums_areas(tmp_path):
     for sample in read_independently(tmp_path / "out", "dev", (3, 8, 8)):
         _, material, energy = sample["sample_id"].decode().rsplit("_", 2)
         original = synthetic_stack(2 * int(material) + int(energy), 3, 32, 32)
-        by_hand = sum(
-            np.float64(original[:, i::4, j::4]) for i in range(4) for j in range(4)
-        )
+        by_hand = sum(np.float64(original[:, i::4, j::4]) for i in range(4) for j in range(4))
         np.testing.assert_array_equal(sample["cbed_stack"], np.float32(by_hand))
 
 

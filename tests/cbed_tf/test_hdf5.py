@@ -5,8 +5,8 @@ import fcntl
 import h5py
 import numpy as np
 import pytest
-
 from archives import write_file, write_padded_floats, write_sample
+
 from cbed_tf import hdf5, schema
 from cbed_tf.errors import CbedError, SampleError
 from cbed_tf.synthetic import synthetic_attributes, synthetic_stack

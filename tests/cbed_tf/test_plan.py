@@ -38,9 +38,10 @@ def test_every_sample_is_in_one_shard_of_its_split():
 
     shards = ids_by_shard(plan)
     assert [len(ids) for ids in shards.values()] == [2, 3, 2, 3, 3]
-    assert list(shards)[0] == "train-00000-of-00004.tfrecord"
+    assert next(iter(shards)) == "train-00000-of-00004.tfrecord"
     assert list(shards)[-1] == "dev-00000-of-00001.tfrecord"
-    assert sorted(sum(shards.values(), [])) == sorted(scan_of().columns["sample_id"].tolist())
+    in_shards = [sample_id for ids in shards.values() for sample_id in ids]
+    assert sorted(in_shards) == sorted(scan_of().columns["sample_id"].tolist())
     for name, ids in shards.items():
         assert all(sample_id.decode().startswith(name.split("-")[0]) for sample_id in ids)
 

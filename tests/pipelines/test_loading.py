@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
+from archives import write_archive
 
 import cbed_tf
-from archives import write_archive
 from cbed_tf import hdf5
 from cbed_tf.convert import convert_archive
 from cbed_tf.errors import CbedError
