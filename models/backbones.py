@@ -15,6 +15,7 @@ _GREATEST_WIDTH = 256
 # Blocks halve the map until it is this small: 4 of them see a whole disk pattern of 128 pixels,
 # 6 one of 512, so that a larger image costs pixels but loses no context.
 _FINAL_EXTENT = 8
+_FEATURES = 256
 _CHANNELS_PER_GROUP = 8
 # The scaled intensities of a weak pattern vary by a few hundredths: keras's 1e-3 would drown them.
 _EPSILON = 1e-6
@@ -32,7 +33,7 @@ def build_backbone(name: str, height: int, width: int) -> keras.Model:
 
 
 def _small(height: int, width: int) -> keras.Model:
-    """A residual network of 0.3 to 3 million weights for CPUs, small data and first looks.
+    """A residual network of 0.8 to 3 million weights for CPUs, small data and first looks.
 
     Groups instead of batches are normalised, so that a model answers the same in training and
     afterwards however few samples it has seen.
@@ -46,12 +47,19 @@ def _small(height: int, width: int) -> keras.Model:
         channels = min(_STEM_WIDTH * 2**block, _GREATEST_WIDTH)
         x = _residual_block(x, channels, f"block{block}")
         extent /= 2
-    # On the 48 training samples of the sample archive, 40 epochs reach 52 % top-1 with the means
-    # alone, 100 % with the maxima beside them.
-    mean = layers.GlobalAveragePooling2D(name="mean")(x)
-    largest = layers.GlobalMaxPooling2D(name="largest")(x)
-    features = layers.Concatenate(name="features")([mean, largest])
+    features = layers.Dense(_FEATURES, activation="relu", name="features")(_where_what(x))
     return keras.Model(patterns, features, name="small")
+
+
+def _where_what(x: keras.KerasTensor) -> keras.KerasTensor:
+    """Returns a map as one vector, each place of a coarse grid by itself.
+
+    Where a disk lies says as much as that there is one: on 649 simulated materials, ten epochs, dev
+    top-1 was 67 % with the grid, 58 % with mean and maximum over all places, and the mean alone was
+    slower still to learn 48 samples by heart.
+    """
+    coarse = layers.AveragePooling2D(2, padding="same", name="coarse_grid")(x)
+    return layers.Flatten(name="where_and_what")(coarse)
 
 
 def _residual_block(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:

@@ -1,17 +1,21 @@
 """What happens beside the training steps: models saved, epochs reported, nonsense stopped."""
 
+import csv
+import logging
 import math
 import os
 import shutil
-import time
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import keras
-from absl import logging
 
 from cbed_tf.errors import CbedError
 from models import runs
+from models.heads import headline_names
+
+_LOG = logging.getLogger(__name__)
 
 
 class SaveCheckpoints(keras.callbacks.Callback):
@@ -49,6 +53,26 @@ def _write_whole(path: Path, write: Any) -> None:
         temporary.unlink(missing_ok=True)
 
 
+class WriteLog(keras.callbacks.Callback):
+    """Adds a line to a CSV file after every epoch, which is open only for that moment.
+
+    Args:
+      path: New file; columns are `epoch` (from 1) and whatever keras logs.
+    """
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.path = path
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Writes the line, with all digits."""
+        with self.path.open("a", newline="") as stream:
+            table = csv.writer(stream)
+            if epoch == 0:
+                table.writerow(["epoch", *logs])
+            table.writerow([epoch + 1, *logs.values()])
+
+
 class StopOnNaN(keras.callbacks.Callback):
     """Ends a training whose loss is no finite number: every later step would be wasted."""
 
@@ -80,17 +104,17 @@ class ReportEpochs(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Starts the clock."""
-        self._start = time.monotonic()
+        self._start = monotonic()
         self._seconds = 0.0
 
     def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
         """Stops the clock: the dev split is not part of the training rate."""
-        self._seconds = time.monotonic() - self._start
+        self._seconds = monotonic() - self._start
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Writes the line."""
-        seconds = self._seconds or time.monotonic() - self._start
-        logging.info(
+        seconds = self._seconds or monotonic() - self._start
+        _LOG.info(
             "epoch %d of %d: %s (%.0f samples/s)",
             epoch + 1, self.epochs, _summary(logs), self.samples / seconds,
         )  # fmt: skip
@@ -98,12 +122,6 @@ class ReportEpochs(keras.callbacks.Callback):
 
 def _summary(logs: dict[str, float]) -> str:
     """Says the loss and the first metric of each target, of train and of dev where there is one."""
-    names = [
-        name
-        for name in logs
-        if name == "loss" or (name.endswith(("_top1", "_mae")) and not name.startswith("val_"))
-    ]
+    names = headline_names(logs)
     dev = {name: f" (dev {logs[f'val_{name}']:.3g})" for name in names if f"val_{name}" in logs}
-    return ", ".join(
-        f"{name} {logs[name]:.3g}{dev.get(name, '')}" for name in sorted(names, key="loss".__ne__)
-    )
+    return ", ".join(f"{name} {logs[name]:.3g}{dev.get(name, '')}" for name in names)

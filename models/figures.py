@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cbed_tf.figures import draw_patterns
+from models.heads import headline_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,11 +25,7 @@ def save_training_curve(path: Path, history: Mapping[str, Sequence[float]]) -> N
       path: PNG file.
       history: By name, one number an epoch; nothing is drawn from an empty one.
     """
-    names = [
-        name
-        for name in history
-        if name == "loss" or (name.endswith(("_top1", "_mae")) and not name.startswith("val_"))
-    ]
+    names = headline_names(history)
     if not names:
         return
     figure, panels = _panels(len(names))

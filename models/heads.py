@@ -5,7 +5,7 @@ of any unit weigh alike, and users see angstrom, degree and keV everywhere.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
@@ -113,6 +113,18 @@ def make_metrics(target: Target, prefix: str = "") -> list[keras.metrics.Metric]
     if len(target.class_names) >= _TOP5_FROM_CLASSES:
         metrics.append(keras.metrics.SparseTopKCategoricalAccuracy(5, name=f"{prefix}top5"))
     return metrics
+
+
+def headline_names(logged: Iterable[str]) -> list[str]:
+    """Returns the loss and the first metric of each target, from all names that keras logs.
+
+    Those of the dev split have the same names behind `val_`, and are left out.
+    """
+    training = [name for name in logged if not name.startswith("val_")]
+    return [
+        *(name for name in training if name == "loss"),
+        *(name for name in training if name.endswith(("_top1", "_mae"))),
+    ]
 
 
 def standardization(

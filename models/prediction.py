@@ -4,6 +4,7 @@ import contextlib
 import csv
 import dataclasses
 import json
+import logging
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from absl import logging
 
 from cbed_tf.errors import CbedError
 from cbed_tf.manifest import write_atomically
@@ -21,6 +21,8 @@ from models import figures, runs
 from models.prediction_table import answer_columns, space_group_captions
 from models.raw_samples import InputFile, RawSample, list_inputs, read_samples
 from pipelines.targets import TARGETS
+
+_LOG = logging.getLogger(__name__)
 
 _PICTURED_SAMPLES = 6
 
@@ -102,7 +104,7 @@ def _sound_samples(
 
 
 def _warn(rejection: Rejection) -> None:
-    logging.warning("refused %s: %s", rejection.sample_id, rejection.reason)
+    _LOG.warning("refused %s: %s", rejection.sample_id, rejection.reason)
 
 
 def _batches(samples: Iterator[RawSample], batch_size: int) -> Iterator[list[RawSample]]:

@@ -1,6 +1,7 @@
 """Trains a model on a data set and leaves a run folder that reproduces it (see `runs.py`)."""
 
 import contextlib
+import logging
 import math
 import os
 import sys
@@ -9,7 +10,6 @@ from pathlib import Path
 
 import keras
 import tensorflow as tf
-from absl import logging
 
 from cbed_tf import __version__
 from cbed_tf.manifest import Manifest, load_manifest
@@ -18,6 +18,8 @@ from models.heads import make_loss, make_metrics
 from models.network import build_model
 from models.options import TrainingOptions
 from pipelines import IntensityScaling, Target, get_targets, load_dataset
+
+_LOG = logging.getLogger(__name__)
 
 
 def train(
@@ -45,7 +47,7 @@ def train(
     steps = options.epochs * math.ceil(samples / options.batch_size)
     model = _make_model(manifest, options, steps)
     run_dir = runs.claim_run_dir(run_dir, _flag_lines(data_dir, run_dir, options))
-    logging.info(
+    _LOG.info(
         "training %s (%s weights) on %d samples, on %s",
         model.name, f"{model.count_params():,}", samples, _device_name(),
     )  # fmt: skip
@@ -64,7 +66,7 @@ def train(
         )
     finally:  # an interrupted training has a curve too
         figures.save_training_curve(run_dir / runs.CURVE_NAME, history.history)
-    logging.info(
+    _LOG.info(
         "lowest %s %.4g in epoch %d; models, log and curve are in %s",
         checkpoints.monitor, checkpoints.best, checkpoints.best_epoch, run_dir,
     )  # fmt: skip
@@ -160,7 +162,7 @@ def _reporters(
     run_dir: Path, options: TrainingOptions, samples: int
 ) -> list[keras.callbacks.Callback]:
     return [
-        keras.callbacks.CSVLogger(run_dir / runs.LOG_NAME),
+        callbacks.WriteLog(run_dir / runs.LOG_NAME),
         keras.callbacks.TensorBoard(run_dir / runs.TENSORBOARD_NAME, write_graph=False),
         *([] if sys.stdout.isatty() else [callbacks.ReportEpochs(options.epochs, samples)]),
     ]

@@ -1,0 +1,97 @@
+import keras
+import numpy as np
+import pytest
+
+from cbed_tf.manifest import Manifest, Statistics, load_manifest
+from models import build_model, compile_model
+from pipelines import TARGETS, IntensityScaling, load_dataset
+from pipelines.targets import QUANTITY, get_targets
+
+
+def statistics_for(views):
+    sizes = {key: t.size(views) for key, t in TARGETS.items() if t.kind == QUANTITY}
+    return {key: Statistics((10.0,) * size, (2.0,) * size) for key, size in sizes.items()}
+
+
+def images(views=3, height=24, width=32, count=2):
+    """Raw intensities over many orders of magnitude."""
+    exponents = np.random.default_rng(1).uniform(-12, 2, (count, views, height, width))
+    return (10.0**exponents).astype(np.float32)
+
+
+@pytest.mark.parametrize("views", [1, 3, 5])
+def test_every_target_has_its_shape(views):
+    model = build_model((views, 24, 32), get_targets(TARGETS), statistics_for(views))
+    answers = model.predict(images(views), verbose=0)
+    assert {key: answer.shape for key, answer in answers.items()} == {
+        key: (2, target.size(views)) for key, target in TARGETS.items()
+    }
+    for key in ("space_group", "crystal_system", "point_group", "composition"):
+        np.testing.assert_allclose(answers[key].sum(axis=1), 1, rtol=1e-5)
+
+
+def test_order_of_views_changes_only_the_order_of_per_view_answers():
+    targets = get_targets(["space_group", "d_hkls_angstrom"])
+    model = build_model((3, 24, 32), targets, statistics_for(3))
+    order = [2, 0, 1]
+    stacks = images()
+    answers, permuted = model(stacks), model(stacks[:, order])
+    np.testing.assert_allclose(permuted["space_group"], answers["space_group"], rtol=1e-4)
+    expected = answers["d_hkls_angstrom"].numpy()[:, order]
+    np.testing.assert_allclose(permuted["d_hkls_angstrom"], expected, rtol=1e-4)
+    assert np.ptp(expected, axis=1).min() > 1e-3  # the views do differ
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_saved_model_answers_the_same(tmp_path, policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        scaling = IntensityScaling("log", floor=1e-9, name="intensity_scaling")
+        model = build_model((3, 24, 32), get_targets(TARGETS), statistics_for(3), scaling=scaling)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    answers, reloaded = model.predict(images(), verbose=0), again.predict(images(), verbose=0)
+    for key, answer in answers.items():
+        assert answer.dtype == np.float32
+        np.testing.assert_array_equal(answer, reloaded[key])
+
+
+def test_resnet50_stands_behind_the_same_interface():
+    targets = get_targets(["crystal_system", "d_hkls_angstrom"])
+    model = build_model((2, 32, 40), targets, statistics_for(2), backbone="resnet50")
+    answers = model(images(2, 32, 40))
+    assert answers["crystal_system"].shape == (2, 7)
+    assert answers["d_hkls_angstrom"].shape == (2, 2)
+
+
+@pytest.mark.parametrize("key", TARGETS)
+def test_one_step_lowers_the_loss_of_each_target(key, toy_dataset):
+    manifest: Manifest = load_manifest(toy_dataset)
+    targets = get_targets([key])
+    keras.utils.set_random_seed(0)
+    model = build_model(manifest.image_shape, targets, manifest.statistics)
+    compile_model(model, targets, manifest, keras.optimizers.Adam(1e-3))
+    model.run_eagerly = True  # quicker than tracing a graph for three steps
+    batch = next(iter(load_dataset(toy_dataset, "train", 8, targets=[key])))
+    losses = [model.train_on_batch(*batch, return_dict=True)["loss"] for _ in range(3)]
+    assert np.isfinite(losses).all()
+    assert model.test_on_batch(*batch, return_dict=True)["loss"] < losses[0]
+
+
+def test_all_layers_have_names_of_ours():
+    model = build_model((3, 24, 32), get_targets(TARGETS), statistics_for(3))
+    unnamed = [layer.name for layer in model.layers if layer.name.rstrip("_0123456789") in KERAS]
+    assert unnamed == []
+
+
+KERAS = {
+    "dense",
+    "flatten",
+    "concatenate",
+    "fold_view",
+    "activation",
+    "repeat_vector",
+    "destandardize",
+}
