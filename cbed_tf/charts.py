@@ -53,6 +53,8 @@ def class_figure(space_groups: Mapping[int, int]) -> "Figure":
     if max(space_groups.values()) > 30 * min(space_groups.values()):
         # A class of one sample is a bar too: the axis starts below it.
         axes.set(yscale="log", ylim=(0.5 * min(space_groups.values()), None))
+    else:
+        axes.yaxis.get_major_locator().set_params(integer=True)
     axes.set_ylabel("samples")
     present = dict.fromkeys(crystal.crystal_system(number) for number in numbers)
     handles = [Patch(color=SYSTEM_COLOURS[system], label=system) for system in present]

@@ -16,7 +16,7 @@ from cbed_tf.notation import Notation
 _TEXT_WIDTH = 100
 
 Cell = str | Notation
-_NUMBER = re.compile(r"[-+]?[\d,]+(\.\d+)?(e[-+]?\d+)?( %)?|–|")
+_NUMBER = re.compile(r"[-+]?[\d,]+(\.\d+)?(e[-+]?\d+)?( %)?|nan|inf|–|")
 
 
 @dataclasses.dataclass(frozen=True)

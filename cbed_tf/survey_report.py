@@ -195,7 +195,10 @@ def _overlap_table(
         )
         for overlap in overlaps[:limit]
     )
-    return [Table((what, *splits), rows), *_rest(len(overlaps), limit)]
+    # The whole archive has thousands of shared compositions, and other sections below them.
+    folded = what == "composition" and len(rows) > _MAX_ROWS_ON_TERMINAL
+    summary = f"{len(overlaps):,} compositions"
+    return [Table((what, *splits), rows, folded, summary), *_rest(len(overlaps), limit)]
 
 
 def _rejected(survey: Survey, limit: int) -> list[Block]:
