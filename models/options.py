@@ -26,9 +26,10 @@ class TrainingOptions:
       scaling: Method of `pipelines.IntensityScaling`; `exponent` and `floor` are its arguments.
       epochs: Passes over the training split.
       batch_size: Samples a step.
-      learning_rate: Of AdamW, at the start.
+      learning_rate: Of AdamW, at its greatest.
       weight_decay: Of AdamW.
-      schedule: 'cosine' (from learning_rate to 0 over all steps) or 'constant'.
+      schedule: 'cosine' (up to learning_rate over the first twentieth of the steps, then down to 0)
+        or 'constant'.
       class_weights: 'balanced' lets every class count alike in the loss, however rare it is.
       mixed_precision: Compute in float16 where that is safe; pays on GPUs only.
       deterministic: Choose ops that give the same bits in every run.

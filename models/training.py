@@ -20,6 +20,7 @@ from models.options import TrainingOptions
 from pipelines import IntensityScaling, Target, get_targets, load_dataset
 
 _LOG = logging.getLogger(__name__)
+_WARMUP_SHARE = 20
 
 
 def train(
@@ -154,7 +155,11 @@ def _precision(mixed: bool) -> Iterator[None]:
 def _make_optimizer(options: TrainingOptions, steps: int) -> keras.optimizers.Optimizer:
     rate = options.learning_rate
     if options.schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(rate, steps)
+        # Adam's first steps, ignorant of the gradients' size, would take the quantities far off.
+        warmup = steps // _WARMUP_SHARE
+        rate = keras.optimizers.schedules.CosineDecay(
+            rate / 10, steps - warmup, warmup_target=rate, warmup_steps=warmup
+        )
     return keras.optimizers.AdamW(rate, weight_decay=options.weight_decay)
 
 

@@ -59,7 +59,7 @@ flags.DEFINE_enum(
     "schedule",
     Defaults.schedule,
     options.SCHEDULES,
-    "Learning rate over all steps: falling to 0 along a cosine, or constant.",
+    "Learning rate: a short rise, then down to 0 along a cosine; or constant.",
     flag_values=FLAGS,
 )
 flags.DEFINE_enum(

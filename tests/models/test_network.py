@@ -67,12 +67,12 @@ def test_resnet50_stands_behind_the_same_interface():
 
 
 @pytest.mark.parametrize("key", TARGETS)
-def test_one_step_lowers_the_loss_of_each_target(key, toy_dataset):
+def test_a_few_steps_lower_the_loss_of_each_target(key, toy_dataset):
     manifest: Manifest = load_manifest(toy_dataset)
     targets = get_targets([key])
     keras.utils.set_random_seed(0)
     model = build_model(manifest.image_shape, targets, manifest.statistics)
-    compile_model(model, targets, manifest, keras.optimizers.Adam(1e-3))
+    compile_model(model, targets, manifest, keras.optimizers.Adam(1e-4))
     model.run_eagerly = True  # quicker than tracing a graph for three steps
     batch = next(iter(load_dataset(toy_dataset, "train", 8, targets=[key])))
     losses = [model.train_on_batch(*batch, return_dict=True)["loss"] for _ in range(3)]

@@ -114,12 +114,6 @@ def test_precision_policy_is_that_of_the_run_only(toy_dataset, tmp_path):
     assert answer.dtype == np.float32
 
 
-def test_toy_samples_are_learnt_by_heart_whatever_the_seed(toy_dataset, tmp_path):
-    first, second = (
-        train(
-            toy_dataset, tmp_path / str(seed), TrainingOptions(epochs=25, batch_size=4, seed=seed)
-        )
-        for seed in (0, 1)
-    )
-    assert first["space_group_top1"][-1] == second["space_group_top1"][-1] == 1
-    assert first["loss"][0] != second["loss"][0]
+def test_toy_samples_are_learnt_by_heart(toy_dataset, tmp_path):
+    history = train(toy_dataset, tmp_path / "run", TrainingOptions(epochs=25, batch_size=4))
+    assert history["space_group_top1"][-1] == 1
