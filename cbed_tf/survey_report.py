@@ -64,9 +64,10 @@ def _outline(survey: Survey) -> str:
         f"{survey.materials:,} materials, each {views} patterns of {height} x {width} pixels."
     )
     if survey.through_hdf5:
+        which = "all" if survey.through_hdf5 == survey.samples else f"{survey.through_hdf5:,}"
         text += (
-            f" The patterns of {survey.through_hdf5:,} samples are chunked or compressed, and are "
-            "read through the HDF5 library; those of the others lie in one piece, which is faster."
+            f" The patterns of {which} samples are chunked or compressed: they are read through "
+            "the HDF5 library, which is slower than reading patterns that lie in one piece."
         )
     return text
 
