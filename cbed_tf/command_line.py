@@ -7,6 +7,7 @@ calls one plain function and returns an exit code. What every command shares is 
 """
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -41,11 +42,11 @@ def run(name: str, command: ModuleType, argv: Sequence[str]) -> int:
       but more samples were rejected than allowed) or INTERRUPTED.
     """
     program = f"cbed {name}"
-    if any(word in ("--help", "-h", "--helpfull", "-help") for word in argv):
-        print(f"{command.__doc__.strip()}\n\nFlags:\n{describe_flags(command.FLAGS)}")
-        return OK
     _log_to_stderr()
     try:
+        if any(word in ("--help", "-h", "--helpfull", "-help") for word in argv):
+            print(f"{command.__doc__.strip()}\n\nFlags:\n{describe_flags(command.FLAGS)}")
+            return OK
         _parse(command.FLAGS, program, argv)
         return command.main() or OK
     except (flags.Error, UsageError) as error:
@@ -57,6 +58,9 @@ def run(name: str, command: ModuleType, argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         _complain(program, "interrupted")
         return INTERRUPTED
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
 
 
 def describe_flags(flag_values: flags.FlagValues) -> str:

@@ -32,7 +32,7 @@ from cbed_tf.manifest import (
 )
 from cbed_tf.plan import ConvertOptions, Plan, find_difference, load_plan, make_plan, save_plan
 from cbed_tf.progress import Progress
-from cbed_tf.scan import Rejection, find_files, scan_archive
+from cbed_tf.scan import Rejection, Scan, find_files, scan_archive
 from cbed_tf.schema import FIELDS, SPLITS
 from cbed_tf.shard import ShardReport, ShardTask, load_report, write_shard
 
@@ -145,13 +145,23 @@ def _resume_or_make_plan(
         leftover.unlink()  # of a killed worker
     plan = load_plan(work_dir)
     if plan is None:
-        plan = make_plan(scan_archive(source, files, workers, swmr), options)
+        scan = scan_archive(source, files, workers, swmr)
+        _refuse_emptiness(scan)
+        plan = make_plan(scan, options)
         save_plan(work_dir, plan)
     else:
         asked, wanted = dataclasses.asdict(plan.options), dataclasses.asdict(options)
         _refuse_difference(output, asked, wanted, plan.scan.files, tuple(files))
         _LOG.info("going on with the conversion that %s holds", output)
     return plan
+
+
+def _refuse_emptiness(scan: Scan) -> None:
+    if not len(scan.columns["sample_id"]):
+        first = "".join(f"\n  {entry.sample_id}: {entry.reason}" for entry in scan.rejected[:10])
+        raise CbedError(
+            f"no sample of the archive can be used, {len(scan.rejected)} refused; the first:{first}"
+        )
 
 
 def _write_missing_shards(

@@ -55,7 +55,7 @@ def d_spacings_angstrom(
         raise ValueError(
             f"no cell has lengths {list(abc_angstrom)} and angles {list(angles_degree)}"
         )
-    return np.array([cell.calculate_d([int(index) for index in plane]) for plane in planes])
+    return np.array([cell.calculate_d(plane) for plane in np.asarray(planes, int).tolist()])
 
 
 @functools.cache

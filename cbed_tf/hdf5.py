@@ -8,6 +8,7 @@ row k of every per-view quantity belonging to view k. Whether the values make se
 
 import contextlib
 import dataclasses
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +23,6 @@ from cbed_tf.schema import ATTRIBUTES, IMAGE, IMAGE_DTYPE
 
 _SAMPLE_PREFIX = "sample_"
 _DIRECTIONS = ("z_dirs", "y_dirs")
-_INTEGERS = ("space_group", "z_dirs")
 # What HDF5 and h5py raise on broken files, depending on which layer notices first.
 _READ_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 
@@ -57,8 +57,10 @@ class ArchiveFile:
         try:
             # Locking fails on read-only mounts and many parallel file systems; nothing here writes.
             self._file = h5py.File(self.path, "r", locking=False, swmr=swmr)
+            self._has_user_block = self._file.userblock_size > 0
         except _READ_ERRORS as error:
             raise CbedError(f"{self.path} does not open as HDF5: {error}") from error
+        self._last_group: tuple[str, h5g.GroupID] | None = None
 
     def __enter__(self) -> "ArchiveFile":
         return self
@@ -115,15 +117,12 @@ class ArchiveFile:
         dataset = self._stack_dataset(group)
         try:
             shape, dtype = dataset.shape, dataset.dtype
-            properties = dataset.get_create_plist()
-            _refuse_unwritten(dataset, properties)
-            in_one_piece = (
-                properties.get_layout() == h5d.CONTIGUOUS
-                and properties.get_external_count() == 0
-                and self._file.userblock_size == 0
-                and dtype == IMAGE_DTYPE
-            )
-            offset = dataset.get_offset() if in_one_piece else None
+            # None for all but contiguous data in this very file that was written.
+            offset = dataset.get_offset()
+            if offset is None:
+                _refuse_unwritten(dataset)
+            elif self._has_user_block or dtype != IMAGE_DTYPE:
+                offset = None
         except _READ_ERRORS as error:
             raise SampleError(f"{IMAGE} cannot be read: {error}") from error
         if dtype.kind != "f" or dtype.itemsize != 4:
@@ -145,10 +144,12 @@ class ArchiveFile:
             raise SampleError(f"{IMAGE} cannot be read: {error}") from error
 
     def _open(self, group: str) -> h5g.GroupID:
-        try:
-            return h5g.open(self._file.id, group.encode())
-        except _READ_ERRORS as error:
-            raise SampleError(f"the group cannot be opened: {error}") from error
+        if self._last_group is None or self._last_group[0] != group:
+            try:
+                self._last_group = group, h5g.open(self._file.id, group.encode())
+            except _READ_ERRORS as error:
+                raise SampleError(f"the group cannot be opened: {error}") from error
+        return self._last_group[1]
 
     def _stack_dataset(self, group: str) -> h5d.DatasetID:
         try:
@@ -209,111 +210,117 @@ def read_stack(path: Path, group: str, offset: int | None, out: np.ndarray, swmr
         raise SampleError(f"{IMAGE} cannot be read: {error}") from error
 
 
-def _refuse_unwritten(dataset: h5d.DatasetID, properties: h5py.h5p.PropDCID) -> None:
+def _refuse_unwritten(dataset: h5d.DatasetID) -> None:
     """Refuses data that the writer announced and never wrote: HDF5 would answer with zeros."""
     if dataset.get_storage_size() == 0:
         raise SampleError(f"{IMAGE} was never written")
+    properties = dataset.get_create_plist()
     if properties.get_layout() == h5d.CHUNKED:
         per_axis = zip(dataset.shape, properties.get_chunk(), strict=True)
-        expected = int(np.prod([-(-extent // chunk) for extent, chunk in per_axis]))
-        if dataset.get_num_chunks() < expected:
-            raise SampleError(
-                f"{IMAGE} was written in part: {dataset.get_num_chunks()} of {expected} chunks"
-            )
+        expected = math.prod(-(-extent // chunk) for extent, chunk in per_axis)
+        written = dataset.get_num_chunks()
+        if written < expected:
+            raise SampleError(f"{IMAGE} was written in part: {written} of {expected} chunks")
+
+
+class _Attribute:
+    """An open attribute; type and shape are asked for once, as each question costs microseconds.
+
+    Raises:
+      SampleError: It does not exist.
+    """
+
+    def __init__(self, group_id: h5g.GroupID, name: str):
+        self.name = name
+        try:
+            self._id = h5a.open(group_id, name.encode())
+        except KeyError as error:
+            raise SampleError(f"attribute {name} is missing") from error
+        self._type = self._id.get_type()
+        self._shape = self._id.shape
+
+    def read_text(self) -> str:
+        """Returns text, stored as bytes or str."""
+        if not isinstance(self._type, h5t.TypeStringID):
+            raise self._wrong_kind("text")
+        self._refuse_several()
+        if self._type.is_variable_str():
+            values = np.empty(self._shape, dtype=h5py.string_dtype())
+            self._id.read(values)
+        else:
+            values = np.empty(self._shape, dtype=f"S{self._type.get_size()}")
+            self._id.read(values, mtype=self._type)
+        value = values.item()
+        text = value.decode("utf-8") if isinstance(value, bytes) else str(value)
+        return text.rstrip("\0 ")
+
+    def read_number_in_text(self) -> int:
+        """Returns a number that the archive has as b'62', and derived files as 62."""
+        if isinstance(self._type, h5t.TypeIntegerID):
+            self._refuse_several()
+            return int(self.read_numbers(integers=True).item())
+        text = self.read_text()
+        # int() would take '6_2', '+62' and other writing systems' digits.
+        if not (text.isascii() and text.isdigit()):
+            raise SampleError(f"attribute {self.name} is {text!r}, should be a whole number")
+        return int(text)
+
+    def read_numbers(self, integers: bool = False) -> np.ndarray:
+        """Returns int64 if they must be `integers`, else float64, however they are stored."""
+        if isinstance(self._type, h5t.TypeIntegerID):
+            values = np.empty(self._shape, np.int64)
+            self._id.read(values, mtype=h5t.NATIVE_INT64)
+            return values if integers else values.astype(np.float64)
+        if integers or not isinstance(self._type, h5t.TypeFloatID):
+            raise self._wrong_kind("integers" if integers else "numbers")
+        if self._type.get_size() == 16 and self._type.get_precision() == 64:
+            return self._read_padded_floats()
+        values = np.empty(self._shape, np.float64)
+        self._id.read(values, mtype=h5t.NATIVE_DOUBLE)
+        return values
+
+    def _read_padded_floats(self) -> np.ndarray:
+        """Reads the 16-byte floats of the archive as it was written, on ppc64le.
+
+        The type says 16 bytes an element, the buffer holds plain 8-byte little-endian doubles,
+        packed from its start. HDF5's own conversion makes elements 0, 2, ... and then junk of it,
+        so the raw bytes are taken as they are.
+        """
+        if self._type.get_order() != h5t.ORDER_LE:
+            raise SampleError(f"attribute {self.name} has big-endian 16-byte floats")
+        raw = np.empty(self._shape, "V16")
+        self._id.read(raw, mtype=self._type)
+        return raw.reshape(-1).view("<f8")[: raw.size].reshape(raw.shape).astype(np.float64)
+
+    def _refuse_several(self) -> None:
+        if math.prod(self._shape) != 1:
+            raise SampleError(f"attribute {self.name} has shape {self._shape}, should be ()")
+
+    def _wrong_kind(self, expected: str) -> SampleError:
+        kinds = {h5t.INTEGER: "integer", h5t.FLOAT: "float", h5t.STRING: "text"}
+        kind = kinds.get(self._type.get_class(), "of a strange type")
+        return SampleError(f"attribute {self.name} is {kind}, should be {expected}")
 
 
 def _read_attribute(group_id: h5g.GroupID, name: str) -> Any:
     try:
-        if not h5a.exists(group_id, name.encode()):
-            raise SampleError(f"attribute {name} is missing")
-        attribute = h5a.open(group_id, name.encode())
+        attribute = _Attribute(group_id, name)
         if name in ("material", "formula"):
-            return _read_text(attribute)
+            return attribute.read_text()
         if name == "space_group":
-            return _read_number_in_text(attribute)
-        values = _read_numbers(attribute, integers=name in _INTEGERS)
+            return attribute.read_number_in_text()
+        values = attribute.read_numbers(integers=name == "z_dirs")
     except SampleError:
         raise
     except _READ_ERRORS as error:
         raise SampleError(f"attribute {name} cannot be read: {error}") from error
     if name in _DIRECTIONS:
         return _directions_by_row(name, values)
-    return float(values.reshape(-1)[0]) if name == "energy_keV" and values.size == 1 else values
+    return values.item() if name == "energy_keV" and values.size == 1 else values
 
 
 def _directions_by_row(name: str, values: np.ndarray) -> np.ndarray:
     # The archive's writer stacked the direction vectors with np.dstack: direction k is column k.
     if values.ndim == 3 and values.shape[:2] == (1, 3):
-        return np.ascontiguousarray(values[0].T)
+        return values[0].T.copy()
     raise SampleError(f"attribute {name} has shape {values.shape}, should be (1, 3, views)")
-
-
-def _read_text(attribute: h5a.AttrID) -> str:
-    file_type = attribute.get_type()
-    if not isinstance(file_type, h5t.TypeStringID):
-        raise SampleError(f"attribute {_name(attribute)} is {_kind(file_type)}, should be text")
-    if attribute.get_space().get_simple_extent_npoints() != 1:
-        raise SampleError(f"attribute {_name(attribute)} has shape {attribute.shape}, should be ()")
-    if file_type.is_variable_str():
-        values = np.empty(attribute.shape, dtype=h5py.string_dtype())
-        attribute.read(values)
-    else:
-        values = np.empty(attribute.shape, dtype=f"S{file_type.get_size()}")
-        attribute.read(values, mtype=file_type)
-    value = values.reshape(-1)[0]
-    text = value.decode("utf-8") if isinstance(value, bytes) else str(value)
-    return text.rstrip("\0 ")
-
-
-def _read_number_in_text(attribute: h5a.AttrID) -> int:
-    """Reads `space_group`: the archive has b'62', derived files have 62."""
-    if isinstance(attribute.get_type(), h5t.TypeIntegerID):
-        values = _read_numbers(attribute, integers=True)
-        if values.size != 1:
-            raise SampleError(
-                f"attribute {_name(attribute)} has shape {values.shape}, should be ()"
-            )
-        return int(values.reshape(-1)[0])
-    text = _read_text(attribute)
-    # int() would take '6_2', '+62' and other writing systems' digits.
-    if not (text.isascii() and text.isdigit()):
-        raise SampleError(f"attribute {_name(attribute)} is {text!r}, should be 1 to 230")
-    return int(text)
-
-
-def _read_numbers(attribute: h5a.AttrID, integers: bool) -> np.ndarray:
-    """Returns an attribute as int64 or float64, whichever way its floats are stored.
-
-    The archive was written on ppc64le. Its float attributes carry a 16-byte float type over a
-    buffer of plain 8-byte little-endian doubles, packed from the start: HDF5's own conversion makes
-    elements 0, 2, ... and then junk of it, so the raw bytes are taken as they are.
-    """
-    file_type = attribute.get_type()
-    if isinstance(file_type, h5t.TypeIntegerID):
-        values = np.empty(attribute.shape, np.int64)
-        attribute.read(values, mtype=h5t.NATIVE_INT64)
-        return values if integers else values.astype(np.float64)
-    if integers or not isinstance(file_type, h5t.TypeFloatID):
-        expected = "integers" if integers else "numbers"
-        raise SampleError(
-            f"attribute {_name(attribute)} is {_kind(file_type)}, should be {expected}"
-        )
-    if file_type.get_size() == 16 and file_type.get_precision() == 64:
-        if file_type.get_order() != h5t.ORDER_LE:
-            raise SampleError(f"attribute {_name(attribute)} has big-endian 16-byte floats")
-        raw = np.empty(attribute.shape, "V16")
-        attribute.read(raw, mtype=file_type)
-        return raw.reshape(-1).view("<f8")[: raw.size].reshape(raw.shape).astype(np.float64)
-    values = np.empty(attribute.shape, np.float64)
-    attribute.read(values, mtype=h5t.NATIVE_DOUBLE)
-    return values
-
-
-def _name(attribute: h5a.AttrID) -> str:
-    return attribute.name.decode()
-
-
-def _kind(file_type: h5t.TypeID) -> str:
-    return {h5t.INTEGER: "integer", h5t.FLOAT: "float", h5t.STRING: "text"}.get(
-        file_type.get_class(), "of a strange type"
-    )

@@ -49,10 +49,8 @@ class Progress:
     def _log(self) -> None:
         self._last_line = time.monotonic()
         share = 100 * self.done / max(self.total, 1)
-        done, total = self._shown(self.done), self._shown(self.total)
-        _LOG.info("%s: %s of %s (%.0f %%)", self.title, done, total, share)
-
-    def _shown(self, count: int) -> str:
         if self.unit == "B":
-            return tqdm.format_sizeof(count, "B", divisor=1024)
-        return f"{count} {self.unit}"
+            done, total = (tqdm.format_sizeof(n, "B", 1024) for n in (self.done, self.total))
+        else:
+            done, total = str(self.done), f"{self.total} {self.unit}"
+        _LOG.info("%s: %s of %s (%.0f %%)", self.title, done, total, share)

@@ -39,7 +39,7 @@ class Scan:
 
     Attributes:
       files: Its HDF5 files.
-      image_shape: (views, height, width), the same for all samples.
+      image_shape: (views, height, width), the same for all samples; zeros where there are none.
       columns: One row a sound sample: `schema.FIELDS`, `source_file` (position in `files`),
         `source_group`, and `source_offset` (of the pattern bytes in the file; -1 where only HDF5
         can read them).
@@ -97,9 +97,6 @@ def scan_archive(
       files: Its files, from `find_files`.
       workers: Number of processes.
       swmr: Open the files in single-writer multiple-reader mode.
-
-    Raises:
-      CbedError: Not a single sample is sound.
     """
     tasks = [_FileTask(Path(input_dir), file, swmr) for file in files]
     parts: list[Any] = [None] * len(tasks)
@@ -191,8 +188,8 @@ def _merge(files: tuple[SourceFile, ...], parts: Sequence[FileScan]) -> Scan:
     rejected = [rejection for part in parts for rejection in part.rejected]
     image_shape = _most_frequent_shape(parts)
     if image_shape is None:
-        first = f"; the first: {rejected[0].file}: {rejected[0].reason}" if rejected else ""
-        raise CbedError(f"no sample of the archive can be used, {len(rejected)} refused{first}")
+        nothing = {**_columns([], 0), "source_file": np.empty(0, np.int32)}
+        return Scan(files, (0, 0, 0), nothing, tuple(rejected))
     rejected += _of_other_shapes(files, parts, image_shape)
     columns = _concatenate(parts, image_shape)
     refused = {**checks.find_contradictions(columns), **_seen_twice(columns, files)}
@@ -200,8 +197,6 @@ def _merge(files: tuple[SourceFile, ...], parts: Sequence[FileScan]) -> Scan:
         file = files[columns["source_file"][row]]
         rejected.append(Rejection(columns["sample_id"][row].decode(), file.name, reason))
     keep = np.setdiff1d(np.arange(len(columns["sample_id"])), list(refused))
-    if not len(keep):
-        raise CbedError(f"no sample of the archive can be used: {next(iter(refused.values()))}")
     columns = {name: column[keep] for name, column in columns.items()}
     return Scan(files, image_shape, columns, tuple(rejected))
 

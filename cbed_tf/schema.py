@@ -72,4 +72,4 @@ def as_column(field: Field, values: list, views: int) -> np.ndarray:
     """Stacks one field of many samples into an index column, (samples, *shape)."""
     if field.dtype == "bytes":
         return np.array([value.encode() for value in values], dtype=np.bytes_)
-    return np.array(values, dtype=field.dtype).reshape(-1, *field.shape_for(views))
+    return np.array(values, dtype=field.dtype).reshape(len(values), *field.shape_for(views))

@@ -206,7 +206,9 @@ def test_an_archive_of_nothing_but_bad_samples_is_an_error(tmp_path, capsys):
             del group.attrs["formula"]
 
     assert convert(tmp_path / "in", tmp_path / "out") == 1
-    assert "no sample of the archive can be used, 2 refused" in capsys.readouterr().err
+    messages = capsys.readouterr().err
+    assert "no sample of the archive can be used, 2 refused" in messages
+    assert messages.count("attribute formula is missing") == 2
 
 
 def test_nothing_that_is_refused_disappears_from_a_smaller_image_size(tmp_path):
