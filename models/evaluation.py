@@ -14,7 +14,7 @@ import numpy as np
 from cbed_tf.errors import CbedError
 from cbed_tf.manifest import load_index, load_manifest, write_atomically
 from models import figures, reports, runs, scores
-from models.prediction_table import space_group_captions
+from models.prediction_table import quantity_names, space_group_captions
 from pipelines import TARGETS, Target, load_dataset
 from pipelines.targets import QUANTITY
 
@@ -112,7 +112,7 @@ def _draw(folder: Path, answers: Answers) -> None:
     for target in answers.targets:
         if target.kind == QUANTITY:
             labels = answers.labels[target.key]
-            names = target.component_names(views=labels.shape[1])
+            names = quantity_names(target, labels.shape[1])
             path = folder / f"{target.key}.png"
             figures.save_scatter(path, labels, answers.predicted[target.key], names, target.unit)
     figures.save_patterns(folder / "patterns.png", answers.first_images, _captions(answers))

@@ -66,12 +66,16 @@ def _class_columns(target: Target, probabilities: np.ndarray) -> dict[str, list[
     }
 
 
-def _quantity_columns(target: Target, numbers: np.ndarray) -> dict[str, list[str]]:
-    size = numbers.shape[1]
+def quantity_names(target: Target, size: int) -> list[str]:
+    """Returns the column of each number of a quantity: its key, and the component if several."""
     if size == 1 and not target.per_view:
-        return {target.key: _as_text(numbers[:, 0])}
-    names = target.component_names(views=size)
-    return {f"{target.key}_{name}": _as_text(numbers[:, k]) for k, name in enumerate(names)}
+        return [target.key]
+    return [f"{target.key}_{name}" for name in target.component_names(views=size)]
+
+
+def _quantity_columns(target: Target, numbers: np.ndarray) -> dict[str, list[str]]:
+    names = quantity_names(target, numbers.shape[1])
+    return {name: _as_text(numbers[:, k]) for k, name in enumerate(names)}
 
 
 def _as_text(numbers: np.ndarray) -> list[str]:
