@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,7 @@ from cbed_tf.progress import Progress
 from cbed_tf.scan import Rejection, Scan, find_files, scan_archive
 from cbed_tf.schema import FIELDS, SPLITS
 from cbed_tf.shard import ShardReport, ShardTask, load_report, write_shard
+from cbed_tf.splits import compositions, find_overlaps, materials
 
 _LOG = logging.getLogger(__name__)
 _WORK_DIR = ".convert"
@@ -236,6 +237,7 @@ def _finish(output: Path, plan: Plan, reports: Sequence[ShardReport]) -> Manifes
         options=dataclasses.asdict(plan.options),
         image_shape=plan.stored_shape,
         splits=splits,
+        overlaps=_audit(columns),
         statistics=_statistics(columns.get("train") or next(iter(columns.values()))),
         source_files=plan.scan.files,
         rejected=len(rejected),
@@ -270,6 +272,16 @@ def _split_entry(columns: dict[str, np.ndarray], reports: Sequence[ShardReport])
         shards=tuple(report.shard for report in reports),
         space_groups=dict(sorted(space_groups.items())),
     )
+
+
+def _audit(columns: Mapping[str, dict[str, np.ndarray]]) -> dict[str, int]:
+    """Counts the materials and compositions that occur in more than one split."""
+    split_of_row = [split for split, rows in columns.items() for _ in rows["material"]]
+    names = {"material": materials, "composition": compositions}
+    return {
+        kind: len(find_overlaps([n for rows in columns.values() for n in of(rows)], split_of_row))
+        for kind, of in names.items()
+    }
 
 
 def _statistics(columns: dict[str, np.ndarray]) -> dict[str, Statistics]:

@@ -66,6 +66,8 @@ class Manifest:
       options: What the conversion was asked for and what changes its result.
       image_shape: (views, height, width) of every sample, float32.
       splits: By name, in the order train, dev, test; only those that exist.
+      overlaps: Number of materials, and of compositions, that occur in more than one split: 0
+        materials for a split that can be trusted.
       statistics: By target name, over train (over everything where there is no train).
       source_files: The files of the archive it was made from.
       rejected: Number of samples and files in `rejected.jsonl`.
@@ -75,6 +77,7 @@ class Manifest:
     options: Mapping[str, Any]
     image_shape: tuple[int, int, int]
     splits: Mapping[str, Split]
+    overlaps: Mapping[str, int]
     statistics: Mapping[str, Statistics]
     source_files: tuple[SourceFile, ...]
     rejected: int
@@ -117,6 +120,7 @@ def load_manifest(data_dir: str | os.PathLike) -> Manifest:
             )
             for name, split in document["splits"].items()
         },
+        overlaps=document["overlaps"],
         statistics={
             name: Statistics(tuple(value["mean"]), tuple(value["std"]))
             for name, value in document["statistics"].items()

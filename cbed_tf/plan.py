@@ -20,6 +20,7 @@ from cbed_tf.errors import CbedError
 from cbed_tf.manifest import SourceFile, write_atomically
 from cbed_tf.scan import Rejection, Scan
 from cbed_tf.schema import IMAGE_DTYPE, SPLITS
+from cbed_tf.splits import DEFAULT_FRACTIONS, RESPLITS, check_fractions, resplit
 
 # An example's labels, framing and feature names take about this much beside the patterns.
 _LABEL_BYTES = 1024
@@ -33,17 +34,27 @@ class ConvertOptions:
       shard_size_mb: Upper size of a shard in MiB; one sample makes the smallest shard.
       seed: Of the order of the samples within each split.
       image_size: Width and height of the stored patterns, reduced by area sums; None keeps them.
+      resplit: None for the splits that the files name, else what a new split keeps together:
+        'material' or 'formula'.
+      split_fractions: Of a new split: train, dev, test.
     """
 
     shard_size_mb: int = 256
     seed: int = 0
     image_size: int | None = None
+    resplit: str | None = None
+    split_fractions: tuple[float, float, float] = DEFAULT_FRACTIONS
 
     def __post_init__(self) -> None:
         if self.shard_size_mb < 1:
             raise CbedError(f"shard_size_mb is {self.shard_size_mb}, should be at least 1")
         if self.image_size is not None and self.image_size < 1:
             raise CbedError(f"image_size is {self.image_size}, should be at least 1")
+        if self.resplit not in (None, *RESPLITS):
+            raise CbedError(f"resplit is {self.resplit!r}, should be one of {', '.join(RESPLITS)}")
+        check_fractions(self.split_fractions)
+        # A file brings it back as a list.
+        object.__setattr__(self, "split_fractions", tuple(self.split_fractions))
 
     def stored_shape(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
         """Returns the shape of a stored stack, (views, height, width).
@@ -103,6 +114,8 @@ def make_plan(scan: Scan, options: ConvertOptions) -> Plan:
     )
     per_shard = max(1, options.shard_size_mb * 2**20 // sample_bytes)
     splits = scan.splits()
+    if options.resplit:
+        splits = resplit(scan.columns, options.resplit, options.split_fractions, options.seed)
     order, shards = [], []
     for split in SPLITS:
         rows = np.flatnonzero(splits == split)
@@ -172,8 +185,9 @@ def find_difference(
 ) -> str | None:
     """Says in what a conversion differs from the one that an output folder holds; None if not."""
     for name, new in new_options.items():
-        if old_options.get(name) != new:
-            return f"--{name} was {old_options.get(name)}, is now {new}"
+        old = old_options.get(name)
+        if json.dumps(old) != json.dumps(new):  # a tuple comes back from a file as a list
+            return f"--{name} was {old}, is now {new}"
     old, new = ({file.name: file for file in files} for files in (old_files, new_files))
     for name in sorted(old.keys() | new.keys()):
         if name not in new:

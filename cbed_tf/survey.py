@@ -7,15 +7,15 @@ import dataclasses
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
 from cbed_tf import crystal
 from cbed_tf.intensities import Intensities, measure_patterns
-from cbed_tf.notation import reduced_formula
 from cbed_tf.scan import Rejection, Scan, find_files, scan_archive, split_of
 from cbed_tf.schema import SPLITS
+from cbed_tf.splits import Overlap, compositions, find_overlaps, materials
 
 NUM_EXAMPLES = 12
 
@@ -41,14 +41,6 @@ class SplitSurvey:
     energies_keV: Mapping[float, int]
     intensity: tuple[float, float] | None
     pattern_sum: tuple[float, float] | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Overlap:
-    """A material or a composition that occurs in several splits, with its samples in each."""
-
-    name: str
-    samples: Mapping[str, int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,15 +131,14 @@ def summarise(scan: Scan, intensities: Intensities) -> Survey:
     sound[list(intensities.refused)] = False
     columns = {name: column[sound] for name, column in scan.columns.items()}
     split_of_row = scan.splits()[sound]
-    compositions = [reduced_formula(formula.decode()) for formula in columns["formula"]]
     return Survey(
         files=len(scan.files),
         bytes=sum(file.bytes for file in scan.files),
         image_shape=scan.image_shape,
         splits=_summarise_splits(scan, intensities, sound),
         through_hdf5=int((columns["source_offset"] < 0).sum()),
-        leaks=_find_overlaps([name.decode() for name in columns["material"]], split_of_row),
-        shared_compositions=_find_overlaps(compositions, split_of_row),
+        leaks=find_overlaps(materials(columns), split_of_row),
+        shared_compositions=find_overlaps(compositions(columns), split_of_row),
         rejected=_all_rejected(scan, intensities),
         examples=tuple(
             Example(
@@ -186,17 +177,6 @@ def _count(values: np.ndarray) -> dict:
 
 def _range(lowest: np.ndarray, highest: np.ndarray) -> tuple[float, float] | None:
     return (float(lowest.min()), float(highest.max())) if len(lowest) else None
-
-
-def _find_overlaps(names: Iterable[str], split_of_row: np.ndarray) -> tuple[Overlap, ...]:
-    counts: dict[str, Counter[str]] = {}
-    for name, split in zip(names, split_of_row, strict=True):
-        counts.setdefault(name, Counter())[split] += 1
-    return tuple(
-        Overlap(name, {split: counts[name][split] for split in SPLITS if counts[name][split]})
-        for name in sorted(counts)
-        if len(counts[name]) > 1
-    )
 
 
 def _all_rejected(scan: Scan, intensities: Intensities) -> tuple[Rejection, ...]:

@@ -14,9 +14,11 @@ from absl import flags
 
 from cbed_tf import command_line, engine
 from cbed_tf.convert import convert_archive
+from cbed_tf.errors import CbedError
 from cbed_tf.flags import define_input_dir, define_swmr, define_workers
 from cbed_tf.manifest import REJECTED_NAME, Manifest
 from cbed_tf.plan import ConvertOptions
+from cbed_tf.splits import DEFAULT_FRACTIONS, RESPLITS
 
 FLAGS = flags.FlagValues()
 define_input_dir(FLAGS)
@@ -35,6 +37,20 @@ flags.DEFINE_integer(
     lower_bound=1,
     flag_values=FLAGS,
 )
+flags.DEFINE_enum(
+    "resplit",
+    None,
+    RESPLITS,
+    "Split anew, not as the files say; samples of one material stay together, or (stricter) of one "
+    "formula.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_list(
+    "split_fractions",
+    [str(fraction) for fraction in DEFAULT_FRACTIONS],
+    "With --resplit: fractions of the samples for train, dev and test.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_integer(
     "max_rejected",
     0,
@@ -47,9 +63,7 @@ define_swmr(FLAGS)
 
 def main() -> int:
     """Converts, says what came of it."""
-    options = ConvertOptions(
-        shard_size_mb=FLAGS.shard_size_mb, seed=FLAGS.seed, image_size=FLAGS.image_size
-    )
+    options = _options()
     workers = FLAGS.workers or engine.default_workers()
     manifest = convert_archive(FLAGS.input_dir, FLAGS.output_dir, options, workers, FLAGS.swmr)
     print(summary(FLAGS.output_dir, manifest))
@@ -60,6 +74,19 @@ def main() -> int:
             file=sys.stderr,
         )
     return command_line.REJECTED if manifest.rejected > FLAGS.max_rejected else command_line.OK
+
+
+def _options() -> ConvertOptions:
+    try:
+        return ConvertOptions(
+            shard_size_mb=FLAGS.shard_size_mb,
+            seed=FLAGS.seed,
+            image_size=FLAGS.image_size,
+            resplit=FLAGS.resplit,
+            split_fractions=tuple(float(fraction) for fraction in FLAGS.split_fractions),
+        )
+    except (CbedError, ValueError) as error:
+        raise command_line.UsageError(str(error)) from error
 
 
 def summary(output_dir: str, manifest: Manifest) -> str:
@@ -73,4 +100,10 @@ def summary(output_dir: str, manifest: Manifest) -> str:
             f"{len(split.space_groups):4d} space groups  {len(split.shards):5d} shards  "
             f"{megabytes:10.1f} MiB"
         )
+    overlaps = manifest.overlaps
+    lines.append(
+        f"  in more than one split: {overlaps['material']} materials, "
+        f"{overlaps['composition']} compositions"
+        + (". WARNING: scores on such splits mean little" if overlaps["material"] else "")
+    )
     return "\n".join(lines)
