@@ -6,6 +6,7 @@ ends when its parent dies in whatever way, and stops between two steps when the 
 """
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import signal
@@ -15,6 +16,7 @@ import types
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextvars import ContextVar
 from multiprocessing import connection
 from typing import Any
 
@@ -23,9 +25,12 @@ from cbed_tf.progress import Progress
 
 _POLL_SECONDS = 0.2
 _TRIES_ALONE = 2
-# Set in workers only: a count of work done and a request to stop, both shared with the parent.
-_counter: Any = None
-_stop: Any = None
+# `run_tasks` below, or one of the same interface that gives the tasks to many machines.
+RunTasks = Callable[
+    [Callable[[Any], Any], Sequence[Any], int, Progress | None], Iterator[tuple[int, Any]]
+]
+# Where a task's progress goes; set in workers only, by whatever runs the task. Raises `Stopped`.
+reporter: ContextVar[Callable[[int], None]] = ContextVar("reporter", default=lambda count: None)
 
 
 class Crashed:
@@ -43,11 +48,7 @@ def default_workers() -> int:
 
 def advance(count: int) -> None:
     """Reports progress from within a task, and ends the task if the run is being ended."""
-    if _counter is not None:
-        with _counter.get_lock():
-            _counter.value += count
-        if _stop.value:
-            raise Stopped
+    reporter.get()(count)
 
 
 def run_tasks(
@@ -146,11 +147,17 @@ def _hidden_main() -> Iterator[None]:
 
 
 def _start_worker(counter: Any, stop: Any, started: Any) -> None:
-    global _counter, _stop
-    _counter, _stop = counter, stop
+    reporter.set(functools.partial(_count, counter, stop))
     started.value = 1
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the parent decides
     threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _count(counter: Any, stop: Any, count: int) -> None:
+    with counter.get_lock():
+        counter.value += count
+    if stop.value:
+        raise Stopped
 
 
 def _die_with_parent() -> None:
