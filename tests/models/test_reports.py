@@ -1,23 +1,20 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from cbed_tf import crystal
-from cbed_tf.manifest import Manifest, Split, Statistics
+from cbed_tf.manifest import Split, Statistics
 from models import reports
 from pipelines import TARGETS
 
 # Train: space group 62 (orthorhombic) three times, 225 and 227 (both cubic) twice each.
-MANIFEST = Manifest(
-    options={},
-    image_shape=(3, 24, 32),
+MANIFEST = SimpleNamespace(
     splits={
         "train": Split(7, 7, (), {62: 3, 225: 2, 227: 2}),
         "test": Split(2, 2, (), {14: 2}),
     },
     statistics={"abc_angstrom": Statistics((4.0, 5.0, 6.0), (1.0, 1.0, 1.0))},
-    source_files=(),
-    rejected=0,
-    created_by="test",
 )
 
 
