@@ -7,7 +7,8 @@ Whether a sample agrees with them is the business of `checks.py`.
 import functools
 import math
 import re
-from collections.abc import Sequence
+import types
+from collections.abc import Mapping, Sequence
 
 import gemmi
 import numpy as np
@@ -93,7 +94,8 @@ POINT_GROUPS = _in_order([point_group(number) for number in ALL_SPACE_GROUPS])
 ELEMENT_SYMBOLS = tuple(gemmi.Element(number).name for number in range(1, NUM_ELEMENTS + 1))
 
 
-def parse_formula(formula: str) -> dict[str, int]:
+@functools.lru_cache(maxsize=1 << 16)
+def parse_formula(formula: str) -> Mapping[str, int]:
     """Returns the atoms of a formula such as 'K12 Fe4 O16', element symbol to count.
 
     Raises:
@@ -114,7 +116,7 @@ def parse_formula(formula: str) -> dict[str, int]:
         position = match.end()
     if not counts:
         raise ValueError("the formula is empty")
-    return counts
+    return types.MappingProxyType(counts)
 
 
 @functools.lru_cache(maxsize=1 << 16)

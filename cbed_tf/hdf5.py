@@ -8,9 +8,10 @@ row k of every per-view quantity belonging to view k. Whether the values make se
 
 import contextlib
 import dataclasses
+import functools
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ from cbed_tf.errors import CbedError, SampleError
 from cbed_tf.schema import ATTRIBUTES, IMAGE, IMAGE_DTYPE
 
 _SAMPLE_PREFIX = "sample_"
-_DIRECTIONS = ("z_dirs", "y_dirs")
 # What HDF5 and h5py raise on broken files, depending on which layer notices first.
 _READ_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 
@@ -224,7 +224,14 @@ def _refuse_unwritten(dataset: h5d.DatasetID) -> None:
 
 
 class _Attribute:
-    """An open attribute; type and shape are asked for once, as each question costs microseconds.
+    """An open attribute of a sample.
+
+    Every question to HDF5 costs microseconds, and there are ten attributes a sample: the shape,
+    twice as dear as the value, is asked for only where the number of elements leaves it open.
+
+    Args:
+      group_id: The sample.
+      name: Of the attribute.
 
     Raises:
       SampleError: It does not exist.
@@ -237,7 +244,10 @@ class _Attribute:
         except KeyError as error:
             raise SampleError(f"attribute {name} is missing") from error
         self._type = self._id.get_type()
-        self._shape = self._id.shape
+        if isinstance(self._type, h5t.TypeStringID) and self._type.is_variable_str():
+            self._count = self._id.get_space().get_simple_extent_npoints()
+        else:
+            self._count = self._id.get_storage_size() // self._type.get_size()
 
     def read_text(self) -> str:
         """Returns text, stored as bytes or str."""
@@ -245,12 +255,9 @@ class _Attribute:
             raise self._wrong_kind("text")
         self._refuse_several()
         if self._type.is_variable_str():
-            values = np.empty(self._shape, dtype=h5py.string_dtype())
-            self._id.read(values)
+            value = self._read((), h5py.string_dtype(), None).item()
         else:
-            values = np.empty(self._shape, dtype=f"S{self._type.get_size()}")
-            self._id.read(values, mtype=self._type)
-        value = values.item()
+            value = self._read((), f"S{self._type.get_size()}", self._type).item()
         text = value.decode("utf-8") if isinstance(value, bytes) else str(value)
         return text.rstrip("\0 ")
 
@@ -258,28 +265,46 @@ class _Attribute:
         """Returns a number that the archive has as b'62', and derived files as 62."""
         if isinstance(self._type, h5t.TypeIntegerID):
             self._refuse_several()
-            return int(self.read_numbers(integers=True).item())
+            return int(self._read((), np.int64, h5t.NATIVE_INT64).item())
         text = self.read_text()
         # int() would take '6_2', '+62' and other writing systems' digits.
         if not (text.isascii() and text.isdigit()):
             raise SampleError(f"attribute {self.name} is {text!r}, should be a whole number")
         return int(text)
 
-    def read_numbers(self, integers: bool = False) -> np.ndarray:
-        """Returns int64 if they must be `integers`, else float64, however they are stored."""
-        if isinstance(self._type, h5t.TypeIntegerID):
-            values = np.empty(self._shape, np.int64)
-            self._id.read(values, mtype=h5t.NATIVE_INT64)
-            return values if integers else values.astype(np.float64)
-        if integers or not isinstance(self._type, h5t.TypeFloatID):
-            raise self._wrong_kind("integers" if integers else "numbers")
-        if self._type.get_size() == 16 and self._type.get_precision() == 64:
-            return self._read_padded_floats()
-        values = np.empty(self._shape, np.float64)
-        self._id.read(values, mtype=h5t.NATIVE_DOUBLE)
-        return values
+    def read_vector(self) -> np.ndarray:
+        """Returns numbers as float64, however they are stored."""
+        return self._read_floats((self._count,))
 
-    def _read_padded_floats(self) -> np.ndarray:
+    def read_scalar(self) -> float:
+        """Returns one number."""
+        self._refuse_several()
+        return float(self._read_floats(()).item())
+
+    def read_directions(self, integers: bool) -> np.ndarray:
+        """Returns directions, int64 if they must be `integers`, else float64; row k is view k."""
+        shape = self._id.shape
+        if integers and not isinstance(self._type, h5t.TypeIntegerID):
+            raise self._wrong_kind("integers")
+        if len(shape) != 3 or shape[:2] != (1, 3):
+            raise SampleError(f"attribute {self.name} has shape {shape}, should be (1, 3, views)")
+        if integers:
+            values = self._read(shape, np.int64, h5t.NATIVE_INT64)
+        else:
+            values = self._read_floats(shape)
+        # The archive's writer stacked the vectors with np.dstack: direction k is column k.
+        return values[0].T.copy()
+
+    def _read_floats(self, shape: tuple[int, ...]) -> np.ndarray:
+        if isinstance(self._type, h5t.TypeIntegerID):
+            return self._read(shape, np.int64, h5t.NATIVE_INT64).astype(np.float64)
+        if not isinstance(self._type, h5t.TypeFloatID):
+            raise self._wrong_kind("numbers")
+        if self._type.get_size() == 16 and self._type.get_precision() == 64:
+            return self._read_padded_floats(shape)
+        return self._read(shape, np.float64, h5t.NATIVE_DOUBLE)
+
+    def _read_padded_floats(self, shape: tuple[int, ...]) -> np.ndarray:
         """Reads the 16-byte floats of the archive as it was written, on ppc64le.
 
         The type says 16 bytes an element, the buffer holds plain 8-byte little-endian doubles,
@@ -288,13 +313,18 @@ class _Attribute:
         """
         if self._type.get_order() != h5t.ORDER_LE:
             raise SampleError(f"attribute {self.name} has big-endian 16-byte floats")
-        raw = np.empty(self._shape, "V16")
-        self._id.read(raw, mtype=self._type)
-        return raw.reshape(-1).view("<f8")[: raw.size].reshape(raw.shape).astype(np.float64)
+        raw = self._read(shape, "V16", self._type)
+        return np.ndarray(raw.shape, "<f8", raw.data)
+
+    def _read(self, shape: tuple[int, ...], dtype: Any, memory_type: Any) -> np.ndarray:
+        # h5py does not compare sizes here: `shape` must have the attribute's number of elements.
+        values = np.empty(shape, dtype)
+        self._id.read(values, mtype=memory_type)
+        return values
 
     def _refuse_several(self) -> None:
-        if math.prod(self._shape) != 1:
-            raise SampleError(f"attribute {self.name} has shape {self._shape}, should be ()")
+        if self._count != 1:
+            raise SampleError(f"attribute {self.name} has shape {self._id.shape}, should be ()")
 
     def _wrong_kind(self, expected: str) -> SampleError:
         kinds = {h5t.INTEGER: "integer", h5t.FLOAT: "float", h5t.STRING: "text"}
@@ -302,25 +332,21 @@ class _Attribute:
         return SampleError(f"attribute {self.name} is {kind}, should be {expected}")
 
 
+_READERS: dict[str, Callable[[_Attribute], Any]] = {
+    "space_group": _Attribute.read_number_in_text,
+    "material": _Attribute.read_text,
+    "formula": _Attribute.read_text,
+    "energy_keV": _Attribute.read_scalar,
+    "z_dirs": functools.partial(_Attribute.read_directions, integers=True),
+    "y_dirs": functools.partial(_Attribute.read_directions, integers=False),
+}
+
+
 def _read_attribute(group_id: h5g.GroupID, name: str) -> Any:
     try:
         attribute = _Attribute(group_id, name)
-        if name in ("material", "formula"):
-            return attribute.read_text()
-        if name == "space_group":
-            return attribute.read_number_in_text()
-        values = attribute.read_numbers(integers=name == "z_dirs")
+        return _READERS.get(name, _Attribute.read_vector)(attribute)
     except SampleError:
         raise
     except _READ_ERRORS as error:
         raise SampleError(f"attribute {name} cannot be read: {error}") from error
-    if name in _DIRECTIONS:
-        return _directions_by_row(name, values)
-    return values.item() if name == "energy_keV" and values.size == 1 else values
-
-
-def _directions_by_row(name: str, values: np.ndarray) -> np.ndarray:
-    # The archive's writer stacked the direction vectors with np.dstack: direction k is column k.
-    if values.ndim == 3 and values.shape[:2] == (1, 3):
-        return values[0].T.copy()
-    raise SampleError(f"attribute {name} has shape {values.shape}, should be (1, 3, views)")

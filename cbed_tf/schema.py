@@ -5,6 +5,7 @@ Owns names, dtypes, shapes, units and meanings. How a field is stored in HDF5 is
 """
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -33,6 +34,7 @@ class Field:
     unit: str
     meaning: str
 
+    @functools.cache  # noqa: B019 (the fields live as long as the program)
     def shape_for(self, views: int) -> tuple[int, ...]:
         """Returns the shape with the number of patterns filled in."""
         return tuple(views if extent == VIEWS else int(extent) for extent in self.shape)
