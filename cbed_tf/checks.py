@@ -20,6 +20,12 @@ from cbed_tf.schema import ATTRIBUTES, FIELD, IMAGE
 RELATIVE_TOLERANCE = 1e-4
 # Semi-angles were computed once, at 100 keV, whatever energy the patterns were simulated for.
 SEMI_ANGLE_TIMES_D = crystal.electron_wavelength_angstrom(100.0) / 4
+# Beyond every electron microscope, but not beyond a damaged number or one in volts.
+_ENERGY_RANGE_KEV = (0.1, 10_000.0)
+# Far beyond every formula; one endless text would make the column of all samples as wide.
+_LONGEST_TEXT = 1000
+_LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+_LARGEST_EXACT_FLOAT32 = 2**24
 # What all samples of one material share; only the energy may differ.
 _OF_THE_MATERIAL = ("space_group", "formula", "abc_angstrom", "angles_degree", "z_dirs", "y_dirs")
 
@@ -33,8 +39,8 @@ def check_attributes(attributes: Mapping[str, Any], views: int) -> None:
     for field in ATTRIBUTES:
         if field.dtype == "float32":
             _check_numbers(field.name, attributes[field.name], field.shape_for(views))
-        elif field.dtype == "bytes" and not attributes[field.name]:
-            raise SampleError(f"{field.name} is empty")
+        elif field.dtype == "bytes":
+            _check_text(field.name, attributes[field.name])
     if not 1 <= attributes["space_group"] <= crystal.NUM_SPACE_GROUPS:
         raise SampleError(
             f"space_group is {attributes['space_group']}, should be 1 to {crystal.NUM_SPACE_GROUPS}"
@@ -42,6 +48,11 @@ def check_attributes(attributes: Mapping[str, Any], views: int) -> None:
     for name in ("energy_keV", "semi_angles_rad", "d_hkls_angstrom", "abc_angstrom"):
         if min(np.ravel(attributes[name]).tolist()) <= 0:
             raise SampleError(f"{name} is {_shown(attributes[name])}, should be above 0")
+    lowest, highest = _ENERGY_RANGE_KEV
+    if not lowest <= attributes["energy_keV"] <= highest:
+        raise SampleError(
+            f"energy_keV is {attributes['energy_keV']:g}, should be {lowest:g} to {highest:g}"
+        )
     try:
         crystal.parse_formula(attributes["formula"])
     except ValueError as error:
@@ -120,20 +131,32 @@ def _rounded(value: Any) -> Any:
     return tuple(f"{number:.5e}" for number in np.asarray(value, np.float64).reshape(-1) + 0.0)
 
 
+def _check_text(name: str, text: str) -> None:
+    if not text:
+        raise SampleError(f"{name} is empty")
+    if len(text) > _LONGEST_TEXT:
+        raise SampleError(f"{name} has {len(text)} characters, should have {_LONGEST_TEXT} at most")
+    if not text.isprintable():
+        raise SampleError(f"{name} is {text!r}, should be printable text")
+
+
 # A sample has a dozen vectors of 3 to 9 numbers: plain Python checks them in a third of the time
 # that numpy needs to start, which over a whole archive is minutes.
 def _check_numbers(name: str, value: Any, shape: tuple[int, ...]) -> None:
     numbers = np.asarray(value)
     if numbers.shape != shape:
         raise SampleError(f"{name} has shape {numbers.shape}, should be {shape}")
-    if not all(map(math.isfinite, numbers.reshape(-1).tolist())):
-        raise SampleError(f"{name} is {_shown(numbers)}, should be finite")
+    # Not-a-number fails too. Records hold float32, where a larger double is infinite.
+    if not all(abs(number) <= _LARGEST_FLOAT32 for number in numbers.reshape(-1).tolist()):
+        raise SampleError(f"{name} is {_shown(numbers)}, should be finite in float32")
 
 
 def _check_physics(attributes: Mapping[str, Any]) -> None:
     z_dirs = attributes["z_dirs"]
     if not all(map(any, z_dirs.tolist())):
         raise SampleError(f"z_dirs has a zone axis [0 0 0]: {_shown(z_dirs)}")
+    if max(map(abs, z_dirs.reshape(-1).tolist())) > _LARGEST_EXACT_FLOAT32:
+        raise SampleError(f"z_dirs is {_shown(z_dirs)}, should be small integers")
     try:
         expected = crystal.d_spacings_angstrom(
             attributes["abc_angstrom"], attributes["angles_degree"], z_dirs
