@@ -24,7 +24,15 @@ from cbed_tf.schema import ATTRIBUTES, IMAGE, IMAGE_DTYPE
 
 _SAMPLE_PREFIX = "sample_"
 # What HDF5 and h5py raise on broken files, depending on which layer notices first.
-_READ_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)
+_READ_ERRORS = (
+    OSError,
+    RuntimeError,
+    KeyError,
+    ValueError,
+    TypeError,
+    MemoryError,
+    OverflowError,
+)
 
 
 @dataclasses.dataclass(frozen=True)
