@@ -25,6 +25,9 @@ from cbed_tf.progress import Progress
 
 _POLL_SECONDS = 0.2
 _TRIES_ALONE = 2
+# Damaged files can send the HDF5 library into an endless loop. Processor time, not time: a step
+# that takes milliseconds may wait minutes for a disk, and must.
+_STEP_CPU_SECONDS = 10.0
 # `run_tasks` below, or one of the same interface that gives the tasks to many machines.
 RunTasks = Callable[
     [Callable[[Any], Any], Sequence[Any], int, Progress | None], Iterator[tuple[int, Any]]
@@ -34,7 +37,10 @@ reporter: ContextVar[Callable[[int], None]] = ContextVar("reporter", default=lam
 
 
 class Crashed:
-    """Stands for the result of a task whose process died under it whenever it was tried."""
+    """Stands for the result of a task whose process died under it whenever it was tried.
+
+    A process also dies when it computes for ten seconds without a call of `advance`.
+    """
 
 
 class Stopped(Exception):
@@ -149,15 +155,22 @@ def _hidden_main() -> Iterator[None]:
 def _start_worker(counter: Any, stop: Any, started: Any) -> None:
     reporter.set(functools.partial(_count, counter, stop))
     started.value = 1
+    _limit_step()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the parent decides
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 
 def _count(counter: Any, stop: Any, count: int) -> None:
+    _limit_step()
     with counter.get_lock():
         counter.value += count
     if stop.value:
         raise Stopped
+
+
+def _limit_step() -> None:
+    """Has the kernel end this process if the next step takes too much processor time."""
+    signal.setitimer(signal.ITIMER_PROF, _STEP_CPU_SECONDS)
 
 
 def _die_with_parent() -> None:

@@ -127,7 +127,7 @@ def _run(
         if not isinstance(measured, engine.Crashed):
             yield task, measured
         elif len(task.rows) == 1:
-            yield task, [f"the HDF5 library crashed on {IMAGE}"]
+            yield task, [f"the HDF5 library crashed or hung on {IMAGE}"]
         else:
             crashed += task.singly()
     if crashed:

@@ -103,7 +103,7 @@ def scan_archive(
     with Progress("scanning", len(tasks), "files") as progress:
         for position, part in engine.run_tasks(scan_file, tasks, workers, progress):
             if isinstance(part, engine.Crashed):
-                part = FileScan([_whole_file(files[position], "the HDF5 library crashed on it")])
+                part = FileScan([_whole_file(files[position], "the HDF5 library crashed or hung")])
             parts[position] = part
     return _merge(tuple(files), parts)
 
@@ -160,6 +160,7 @@ def _scan_groups(archive_file: ArchiveFile, file: SourceFile, split: str) -> Fil
             result.rejected.append(Rejection(sample_id, file.name, str(error)))
         else:
             samples.setdefault(sample.pop("shape"), []).append(sample)
+        engine.advance(0)  # a sign of life
     result.columns = {shape: _columns(rows, shape[0]) for shape, rows in samples.items()}
     return result
 

@@ -30,6 +30,15 @@ def die_once(path):
     return "survived"
 
 
+def loop_on_three(number):
+    if number == 3:
+        engine._STEP_CPU_SECONDS = 0.2
+        engine.advance(0)
+        while True:
+            pass
+    return number
+
+
 def refuse(number):
     raise ValueError(f"no {number}")
 
@@ -60,6 +69,13 @@ def test_a_process_that_is_killed_once_costs_nothing(tmp_path):
     tasks = [str(tmp_path / name) for name in "ab"]
 
     assert dict(engine.run_tasks(die_once, tasks, 1)) == {0: "survived", 1: "survived"}
+
+
+def test_a_task_that_never_ends_is_named_and_the_others_are_done():
+    results = dict(engine.run_tasks(loop_on_three, range(5), 2))
+
+    assert isinstance(results.pop(3), engine.Crashed)
+    assert results == {number: number for number in range(5) if number != 3}
 
 
 def test_what_a_task_raises_is_raised():
