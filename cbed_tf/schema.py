@@ -60,7 +60,10 @@ FIELDS = (
     Field("angles_degree", "float32", (3,), "degree", "lattice angles alpha, beta, gamma"),
 )
 
-FIELD = {field.name: field for field in FIELDS}
+# Stored beside patterns that are encoded relative to it, and nowhere else; see `encoding.py`.
+PATTERN_MAX = Field("pattern_max", "float32", (VIEWS,), "", "largest intensity of each pattern")
+
+FIELD = {field.name: field for field in (*FIELDS, PATTERN_MAX)}
 # What the archive stores as HDF5 attributes: everything but the id, which is made from the place.
 ATTRIBUTES = tuple(field for field in FIELDS if field.name != "sample_id")
 

@@ -10,15 +10,15 @@ _TF_DTYPES = {"bytes": tf.string, "int64": tf.int64, "float32": tf.float32}
 
 
 def feature_spec(
-    views: int, fields: Iterable[str] = tuple(FIELD)
+    views: int, fields: Iterable[str] = tuple(field.name for field in FIELDS)
 ) -> dict[str, tf.io.FixedLenFeature]:
     """Returns what `tf.io.parse_example` needs to know of a record.
 
     Args:
       views: Number of patterns of a sample.
-      fields: Names of `schema.FIELDS` to parse; the patterns are always parsed.
+      fields: Names in `schema.FIELD` to parse; the patterns are always parsed.
     """
-    unknown = set(fields) - {field.name for field in FIELDS}
+    unknown = set(fields) - set(FIELD)
     if unknown:
         raise ValueError(f"a record has no field {sorted(unknown)}, only {list(FIELD)}")
     spec = {

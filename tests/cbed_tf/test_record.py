@@ -36,7 +36,7 @@ def test_tensorflow_reads_what_we_write(tmp_path):
     for number, serialized in enumerate(tf.data.TFRecordDataset(str(path))):
         sample, stack = sample_of(number)
         feature = tf.train.Example.FromString(serialized.numpy()).features.feature
-        assert set(feature) == {*schema.FIELD, "cbed_stack"}
+        assert set(feature) == {*(field.name for field in schema.FIELDS), "cbed_stack"}
         assert feature["cbed_stack"].bytes_list.value == [stack.tobytes()]
         assert feature["space_group"].int64_list.value == [sample["space_group"]]
         assert feature["formula"].bytes_list.value == [sample["formula"]]

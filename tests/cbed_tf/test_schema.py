@@ -11,7 +11,7 @@ ROOT = Path(cbed_tf.__file__).parents[1]
 
 
 def test_names_are_unique_and_dtypes_known():
-    assert len(schema.FIELD) == len(schema.FIELDS)
+    assert len(schema.FIELD) == len((*schema.FIELDS, schema.PATTERN_MAX))
     assert {field.dtype for field in schema.FIELDS} == {"bytes", "int64", "float32"}
 
 
