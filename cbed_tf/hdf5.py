@@ -20,7 +20,7 @@ import numpy as np
 from h5py import h5a, h5d, h5g, h5t
 
 from cbed_tf.errors import CbedError, SampleError
-from cbed_tf.schema import ATTRIBUTES, IMAGE, IMAGE_DTYPE
+from cbed_tf.schema import ATTRIBUTES, IMAGE
 
 _SAMPLE_PREFIX = "sample_"
 # What HDF5 and h5py raise on broken files, depending on which layer notices first.
@@ -32,6 +32,11 @@ _READ_ERRORS = (
     TypeError,
     MemoryError,
     OverflowError,
+)
+# The description of a type can be damaged too, and HDF5 converts from whatever it says.
+_FLOATS = (
+    *(h5t.IEEE_F64LE, h5t.IEEE_F32LE, h5t.IEEE_F16LE),
+    *(h5t.IEEE_F64BE, h5t.IEEE_F32BE, h5t.IEEE_F16BE, h5t.NATIVE_LDOUBLE),
 )
 
 
@@ -66,6 +71,7 @@ class ArchiveFile:
             # Locking fails on read-only mounts and many parallel file systems; nothing here writes.
             self._file = h5py.File(self.path, "r", locking=False, swmr=swmr)
             self._has_user_block = self._file.userblock_size > 0
+            self._bytes = self.path.stat().st_size
         except _READ_ERRORS as error:
             raise CbedError(f"{self.path} does not open as HDF5: {error}") from error
         self._last_group: tuple[str, h5g.GroupID] | None = None
@@ -87,11 +93,11 @@ class ArchiveFile:
         samples: list[str] = []
         strangers: dict[str, str] = {}
         try:
-            for name in self._file:
+            for name in _names_in(self._file, "", strangers):
                 if name.startswith(_SAMPLE_PREFIX) or self._is_sample(name):
                     samples.append(name)
                 elif self._is_group(name):
-                    for child in self._file[name]:
+                    for child in _names_in(self._file[name], f"{name}/", strangers):
                         path = f"{name}/{child}"
                         if child.startswith(_SAMPLE_PREFIX) or self._is_sample(path):
                             samples.append(path)
@@ -124,17 +130,19 @@ class ArchiveFile:
         """
         dataset = self._stack_dataset(group)
         try:
-            shape, dtype = dataset.shape, dataset.dtype
+            shape, file_type = dataset.shape, dataset.get_type()
+            if not any(map(file_type.equal, (h5t.IEEE_F32LE, h5t.IEEE_F32BE))):
+                raise SampleError(f"{IMAGE} holds {_describe(file_type)}, should be float32")
             # None for all but contiguous data in this very file that was written.
             offset = dataset.get_offset()
             if offset is None:
                 _refuse_unwritten(dataset)
-            elif self._has_user_block or dtype != IMAGE_DTYPE:
+            elif self._has_user_block or not file_type.equal(h5t.IEEE_F32LE):
                 offset = None
         except _READ_ERRORS as error:
             raise SampleError(f"{IMAGE} cannot be read: {error}") from error
-        if dtype.kind != "f" or dtype.itemsize != 4:
-            raise SampleError(f"{IMAGE} holds {dtype.name}, should be float32")
+        if offset is not None and offset + 4 * math.prod(shape) > self._bytes:
+            raise SampleError(f"{IMAGE} should reach from byte {offset} beyond the file's end")
         return Stack(shape, offset)
 
     def read_stack(self, group: str, out: np.ndarray) -> None:
@@ -170,6 +178,16 @@ class ArchiveFile:
 
     def _is_sample(self, name: str) -> bool:
         return self._is_group(name) and IMAGE in self._file[name]
+
+
+def _names_in(group: h5py.Group, prefix: str, strangers: dict[str, str]) -> Iterator[str]:
+    """Yields the names in a group; h5py gives those that are no UTF-8 as bytes."""
+    for name in group:
+        if isinstance(name, str):
+            yield name
+        else:
+            shown = name.decode(errors="backslashreplace")
+            strangers[prefix + shown] = "its name is no UTF-8 text"
 
 
 @contextlib.contextmanager
@@ -216,6 +234,13 @@ def read_stack(path: Path, group: str, offset: int | None, out: np.ndarray, swmr
                 done += count
     except OSError as error:
         raise SampleError(f"{IMAGE} cannot be read: {error}") from error
+
+
+def _describe(file_type: h5t.TypeID) -> str:
+    try:
+        return file_type.dtype.name
+    except (TypeError, ValueError):
+        return "a strange type"
 
 
 def _refuse_unwritten(dataset: h5d.DatasetID) -> None:
@@ -273,7 +298,7 @@ class _Attribute:
         """Returns a number that the archive has as b'62', and derived files as 62."""
         if isinstance(self._type, h5t.TypeIntegerID):
             self._refuse_several()
-            return int(self._read((), np.int64, h5t.NATIVE_INT64).item())
+            return int(self._read_integers(()).item())
         text = self.read_text()
         # int() would take '6_2', '+62' and other writing systems' digits.
         if not (text.isascii() and text.isdigit()):
@@ -296,20 +321,24 @@ class _Attribute:
             raise self._wrong_kind("integers")
         if len(shape) != 3 or shape[:2] != (1, 3):
             raise SampleError(f"attribute {self.name} has shape {shape}, should be (1, 3, views)")
-        if integers:
-            values = self._read(shape, np.int64, h5t.NATIVE_INT64)
-        else:
-            values = self._read_floats(shape)
+        values = self._read_integers(shape) if integers else self._read_floats(shape)
         # The archive's writer stacked the vectors with np.dstack: direction k is column k.
         return values[0].T.copy()
 
+    def _read_integers(self, shape: tuple[int, ...]) -> np.ndarray:
+        if self._type.get_precision() != 8 * self._type.get_size():
+            raise self._unusual()
+        return self._read(shape, np.int64, h5t.NATIVE_INT64)
+
     def _read_floats(self, shape: tuple[int, ...]) -> np.ndarray:
         if isinstance(self._type, h5t.TypeIntegerID):
-            return self._read(shape, np.int64, h5t.NATIVE_INT64).astype(np.float64)
+            return self._read_integers(shape).astype(np.float64)
         if not isinstance(self._type, h5t.TypeFloatID):
             raise self._wrong_kind("numbers")
         if self._type.get_size() == 16 and self._type.get_precision() == 64:
             return self._read_padded_floats(shape)
+        if not any(map(self._type.equal, _FLOATS)):
+            raise self._unusual()
         return self._read(shape, np.float64, h5t.NATIVE_DOUBLE)
 
     def _read_padded_floats(self, shape: tuple[int, ...]) -> np.ndarray:
@@ -333,6 +362,9 @@ class _Attribute:
     def _refuse_several(self) -> None:
         if self._count != 1:
             raise SampleError(f"attribute {self.name} has shape {self._id.shape}, should be ()")
+
+    def _unusual(self) -> SampleError:
+        return SampleError(f"attribute {self.name} has numbers of an unusual form")
 
     def _wrong_kind(self, expected: str) -> SampleError:
         kinds = {h5t.INTEGER: "integer", h5t.FLOAT: "float", h5t.STRING: "text"}

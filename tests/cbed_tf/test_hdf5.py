@@ -212,6 +212,64 @@ def _write_in_part(group):
     _replace(group, shape=(3, 4, 4), dtype="f4", chunks=(1, 4, 4))[0] = 1
 
 
+def test_types_that_only_damage_makes_are_refused(tmp_path):
+    odd_float, narrow_integer = h5py.h5t.IEEE_F64LE.copy(), h5py.h5t.STD_I64LE.copy()
+    odd_float.set_ebias(1000)
+    narrow_integer.set_precision(40)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for name, file_type in (("abc_angstrom", odd_float), ("energy_keV", narrow_integer)):
+            group = write_sample(file, name, synthetic_attributes(0), synthetic_stack(0))
+            del group.attrs[name]
+            space = h5py.h5s.create_simple((3,) if name == "abc_angstrom" else (1,))
+            h5py.h5a.create(group.id, name.encode(), file_type, space)
+
+    with hdf5.ArchiveFile(tmp_path / "a.h5") as archive_file:
+        for name in ("abc_angstrom", "energy_keV"):
+            with pytest.raises(SampleError, match=f"{name} has numbers of an unusual form"):
+                archive_file.attributes(name)
+
+
+def test_patterns_of_a_type_that_only_damage_makes_are_refused(tmp_path):
+    file_type = h5py.h5t.IEEE_F32LE.copy()
+    file_type.set_ebias(100)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        group = write_sample(file, "sample_0_0", synthetic_attributes(0), synthetic_stack(0))
+        del group["cbed_stack"]
+        space = h5py.h5s.create_simple((3, 4, 4))
+        h5py.h5d.create(group.id, b"cbed_stack", file_type, space)
+
+    with (
+        hdf5.ArchiveFile(tmp_path / "a.h5") as archive_file,
+        pytest.raises(SampleError, match="cbed_stack holds .*, should be float32"),
+    ):
+        archive_file.stack("sample_0_0")
+
+
+def test_a_name_that_is_no_text_costs_no_other_sample(tmp_path):
+    path = write_file(tmp_path / "a.h5", range(2))
+    content = path.read_bytes()
+    assert content.count(b"sample_0_0") == 1
+    path.write_bytes(content.replace(b"sample_0_0", b"sample_0_\xff"))
+
+    with hdf5.ArchiveFile(path) as archive_file:
+        groups, strangers = archive_file.groups()
+    assert groups == ["sample_0_1"]
+    assert strangers == {"sample_0_\\xff": "its name is no UTF-8 text"}
+
+
+def test_patterns_that_should_lie_beyond_the_end_are_refused(tmp_path):
+    path = write_file(tmp_path / "a.h5", range(1))
+    with hdf5.ArchiveFile(path) as archive_file:
+        offset = archive_file.stack("sample_0_0").offset
+    content = path.read_bytes()
+    place = offset.to_bytes(8, "little")
+    assert content.count(place) == 1
+    path.write_bytes(content.replace(place, (offset + 2**20).to_bytes(8, "little")))
+
+    with hdf5.ArchiveFile(path) as archive_file, pytest.raises(SampleError, match="cbed_stack"):
+        archive_file.stack("sample_0_0")
+
+
 @pytest.mark.parametrize("content", [b"", b"not HDF5 at all", None], ids=["empty", "text", "cut"])
 def test_files_that_do_not_open_are_named(tmp_path, content):
     path = tmp_path / "broken.h5"
