@@ -88,6 +88,24 @@ def check_stack(stack: np.ndarray) -> tuple[float, float]:
     raise AssertionError("unreachable: the reductions found a bad pixel, the masks none")
 
 
+def find_overlaps(starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
+    """Finds extents of one file that share a part of it, as a damaged address makes them do.
+
+    Args:
+      starts: First byte of each extent.
+      stops: The byte after its last.
+
+    Returns:
+      Positions of all that overlap another one. Identical extents, two names of one thing, do not.
+    """
+    extents, extent_of = np.unique(np.stack([starts, stops], axis=1), axis=0, return_inverse=True)
+    starts, stops = extents.T
+    overlaps = np.zeros(len(extents), bool)
+    overlaps[1:] |= starts[1:] < np.maximum.accumulate(stops)[:-1]
+    overlaps[:-1] |= starts[1:] < stops[:-1]
+    return np.flatnonzero(overlaps[extent_of.reshape(-1)])
+
+
 def find_contradictions(columns: Mapping[str, np.ndarray]) -> dict[int, str]:
     """Finds samples that disagree with the other samples of their material.
 

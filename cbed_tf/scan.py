@@ -5,6 +5,7 @@ a table of columns, small enough for memory (about 0.4 kB a sample) at any size 
 """
 
 import dataclasses
+import math
 import os
 import re
 from collections import Counter
@@ -193,7 +194,11 @@ def _merge(files: tuple[SourceFile, ...], parts: Sequence[FileScan]) -> Scan:
         return Scan(files, (0, 0, 0), nothing, tuple(rejected))
     rejected += _of_other_shapes(files, parts, image_shape)
     columns = _concatenate(parts, image_shape)
-    refused = {**checks.find_contradictions(columns), **_seen_twice(columns, files)}
+    refused = {
+        **checks.find_contradictions(columns),
+        **_sharing_bytes(columns, image_shape),
+        **_seen_twice(columns, files),
+    }
     for row, reason in refused.items():
         file = files[columns["source_file"][row]]
         rejected.append(Rejection(columns["sample_id"][row].decode(), file.name, reason))
@@ -236,6 +241,18 @@ def _concatenate(
             source_file = np.full(len(columns["sample_id"]), position, np.int32)
             chosen.append({**columns, "source_file": source_file})
     return {name: np.concatenate([part[name] for part in chosen]) for name in chosen[0]}
+
+
+def _sharing_bytes(
+    columns: dict[str, np.ndarray], image_shape: tuple[int, int, int]
+) -> dict[int, str]:
+    """Refuses samples whose patterns lie partly on those of another sample of their file."""
+    rows = np.flatnonzero(columns["source_offset"] >= 0)
+    # One file after the other, at distances beyond the size of any file.
+    starts = columns["source_offset"][rows] + columns["source_file"][rows].astype(np.int64) * 2**46
+    overlapping = checks.find_overlaps(starts, starts + math.prod(image_shape) * 4)
+    reason = f"{IMAGE} lies partly on that of another sample, so one of their addresses is wrong"
+    return dict.fromkeys(rows[overlapping].tolist(), reason)
 
 
 def _seen_twice(columns: dict[str, np.ndarray], files: Sequence[SourceFile]) -> dict[int, str]:

@@ -175,6 +175,21 @@ def test_an_empty_file_of_samples_is_named(tmp_path, archive):
     assert rejected(tmp_path / "out")[0]["reason"] == "it holds no sample"
 
 
+def test_patterns_that_share_bytes_are_refused(tmp_path, archive):
+    with h5py.File(archive / TRAIN) as file:
+        own, other = (file[name]["cbed_stack"].id.get_offset() for name in (VICTIM, "sample_0_1"))
+    content = (archive / TRAIN).read_bytes()
+    own, wrong = (place.to_bytes(8, "little") for place in (own, other + 512))
+    assert content.count(own) == 1
+    (archive / TRAIN).write_bytes(content.replace(own, wrong))
+
+    assert convert(archive, tmp_path / "out") == 3
+    entries = rejected(tmp_path / "out")
+    assert len(entries) == 2
+    assert all("lies partly on that of another sample" in entry["reason"] for entry in entries)
+    assert {entry["sample_id"].rpartition("/")[2] for entry in entries} == {VICTIM, "sample_0_1"}
+
+
 def test_an_id_seen_twice_is_refused_the_second_time(tmp_path, archive):
     (archive / "train").mkdir()
     (archive / "train" / TRAIN).write_bytes((archive / TRAIN).read_bytes())

@@ -130,3 +130,19 @@ def test_without_a_majority_nobody_is_trusted():
     samples = [synthetic_attributes(0), {**synthetic_attributes(1), "formula": "Fe1"}]
 
     assert set(checks.find_contradictions(columns_of(samples))) == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("extents", "expected"),
+    [
+        ([], []),
+        ([(0, 10), (10, 20), (30, 40)], []),
+        ([(30, 40), (0, 10), (5, 15)], [1, 2]),
+        ([(0, 10), (0, 10)], []),
+        ([(0, 100), (10, 20), (30, 40), (100, 200)], [0, 1, 2]),
+    ],
+)
+def test_overlaps_by_hand(extents, expected):
+    starts, stops = np.array(extents, np.int64).reshape(-1, 2).T
+
+    assert checks.find_overlaps(starts, stops).tolist() == expected
