@@ -9,7 +9,7 @@ Source: tensorflow/core/example/{example,feature}.proto, tensorflow/core/lib/io/
 
 import dataclasses
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,7 +17,7 @@ import numpy as np
 from crc32c import crc32c
 
 from cbed_tf.errors import CbedError
-from cbed_tf.schema import FIELD, FIELDS, IMAGE, Field
+from cbed_tf.schema import FIELDS, IMAGE, Field
 
 # Protocol buffer keys: field number << 3 | wire type 2 (length-delimited).
 _EXAMPLE_FEATURES = _MAP_ENTRY = _ENTRY_KEY = _LIST_VALUE = b"\x0a"
@@ -29,16 +29,19 @@ HEADER_BYTES = _LENGTH.size + _CRC.size
 _MASK_DELTA = 0xA282EAD8
 
 
-def encode_head(sample: Mapping[str, Any], image_bytes: int) -> bytes:
+def encode_head(
+    sample: Mapping[str, Any], image_bytes: int, fields: Sequence[Field] = FIELDS
+) -> bytes:
     """Returns the serialized example of a sample up to the bytes of its patterns.
 
     Args:
-      sample: Values of all `schema.FIELDS`, as rows of index columns.
+      sample: Values of all fields, as rows of index columns.
       image_bytes: Length of what follows the head: the patterns, which end the example.
+      fields: What stands beside the patterns; `Encoding.fields`.
     """
     entries = b"".join(
         _entry(field.name, _FEATURE_OF_DTYPE[field.dtype], _encode_values(field, sample))
-        for field in FIELDS
+        for field in fields
     )
     list_head = _LIST_VALUE + _varint(image_bytes)
     list_bytes = len(list_head) + image_bytes
@@ -63,7 +66,7 @@ class Record:
     """A record as found in a shard.
 
     Attributes:
-      sample: Values of all `schema.FIELDS`, of their dtypes, shapes flattened.
+      sample: Values of all fields, of their dtypes, shapes flattened.
       image: The bytes of its patterns.
       image_offset: Position of `image` in the file.
     """
@@ -73,8 +76,15 @@ class Record:
     image_offset: int
 
 
-def read_records(stream: BinaryIO, path: Path) -> Iterator[Record]:
+def read_records(
+    stream: BinaryIO, path: Path, fields: Sequence[Field] = FIELDS
+) -> Iterator[Record]:
     """Yields every record of a shard, its checksums verified.
+
+    Args:
+      stream: The shard, at its start.
+      path: Its name, for messages.
+      fields: What its records hold beside the patterns; `Encoding.fields`.
 
     Raises:
       CbedError: The shard ends within a record, a checksum differs, or a record is no sample;
@@ -84,7 +94,7 @@ def read_records(stream: BinaryIO, path: Path) -> Iterator[Record]:
     while header := stream.read(HEADER_BYTES):
         try:
             payload = _read_payload(stream, header)
-            sample, image, offset = _decode_example(memoryview(payload))
+            sample, image, offset = _decode_example(memoryview(payload), fields)
         except (ValueError, IndexError, struct.error) as error:
             raise CbedError(f"{path}: the record at byte {start} is damaged: {error}") from error
         yield Record(sample, image, start + HEADER_BYTES + offset)
@@ -139,7 +149,10 @@ def _encode_values(field: Field, sample: Mapping[str, Any]) -> bytes:
     return np.asarray(value, "<f4").tobytes()
 
 
-def _decode_example(payload: memoryview) -> tuple[dict[str, Any], memoryview, int]:
+def _decode_example(
+    payload: memoryview, fields: Sequence[Field]
+) -> tuple[dict[str, Any], memoryview, int]:
+    dtypes = {IMAGE: "bytes", **{field.name: field.dtype for field in fields}}
     features, _ = _open_delimited(payload, 0, _EXAMPLE_FEATURES)
     sample: dict[str, Any] = {}
     image, image_offset = None, 0
@@ -149,17 +162,16 @@ def _decode_example(payload: memoryview) -> tuple[dict[str, Any], memoryview, in
         key, after_key = _open_delimited(entry, 0, _ENTRY_KEY)
         feature, _ = _open_delimited(entry, after_key, _ENTRY_FEATURE)
         name = bytes(key).decode()
-        dtype = "bytes" if name == IMAGE else FIELD[name].dtype if name in FIELD else None
-        if dtype is None:
+        if name not in dtypes:
             raise ValueError(f"it has an unknown feature {name!r}")
-        values_list, _ = _open_delimited(feature, 0, _FEATURE_OF_DTYPE[dtype])
+        values_list, _ = _open_delimited(feature, 0, _FEATURE_OF_DTYPE[dtypes[name]])
         values, _ = _open_delimited(values_list, 0, _LIST_VALUE)
         if name == IMAGE:
             image, image_offset = values, end - len(values)
         else:
-            sample[name] = _decode_values(dtype, values)
+            sample[name] = _decode_values(dtypes[name], values)
         position = end
-    missing = [field.name for field in FIELDS if field.name not in sample]
+    missing = [field.name for field in fields if field.name not in sample]
     if missing or image is None:
         raise ValueError(f"it lacks the feature(s) {', '.join(missing) or IMAGE}")
     return sample, image, image_offset

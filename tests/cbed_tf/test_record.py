@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from cbed_tf import record, schema
+from cbed_tf.encoding import ENCODINGS, UINT16, encode_stack
 from cbed_tf.errors import CbedError
 from cbed_tf.synthetic import synthetic_attributes, synthetic_stack
 
@@ -110,3 +111,20 @@ def test_a_record_of_something_else_is_refused():
 
     with pytest.raises(CbedError, match="unknown feature 'label'"):
         list(record.read_records(io.BytesIO(content), Path("a")))
+
+
+def test_records_of_another_encoding_are_refused():
+    fields = ENCODINGS[UINT16].fields
+    sample, stack = sample_of(0)
+    codes, pattern_max = encode_stack(stack)
+    image = memoryview(codes).cast("B")
+    head = record.encode_head({**sample, "pattern_max": pattern_max}, len(image), fields)
+    content = b"".join(record.frame(head, image))
+
+    (found,) = record.read_records(io.BytesIO(content), Path("a"), fields)
+    assert found.sample["pattern_max"].tolist() == pattern_max.tolist()
+    assert bytes(found.image) == codes.tobytes()
+    with pytest.raises(CbedError, match="unknown feature 'pattern_max'"):
+        list(record.read_records(io.BytesIO(content), Path("a")))
+    with pytest.raises(CbedError, match=r"lacks the feature\(s\) pattern_max"):
+        list(record.read_records(io.BytesIO(written([0])), Path("a"), fields))
