@@ -116,14 +116,19 @@ def find_contradictions(columns: Mapping[str, np.ndarray]) -> dict[int, str]:
       Row of each sample that cannot be trusted -> reason. Where most samples of a material agree,
       the others are named; where there is no majority, all of them are.
     """
-    rows_by_material: dict[bytes, list[int]] = {}
-    for row, material in enumerate(columns["material"]):
-        rows_by_material.setdefault(material, []).append(row)
+    materials, first_row, material_of_row = np.unique(
+        columns["material"], return_index=True, return_inverse=True
+    )
+    by_material = np.argsort(material_of_row, kind="stable")
+    bounds = np.searchsorted(material_of_row[by_material], np.arange(len(materials) + 1))
     reasons: dict[int, str] = {}
-    for material, rows in rows_by_material.items():
-        if len(rows) > 1:
-            for name in _OF_THE_MATERIAL:
-                reasons.update(_outvoted(name, material.decode(), rows, columns[name][rows]))
+    for name in _OF_THE_MATERIAL:
+        # Nearly all agree to the last bit, which takes no vote: 0.1 s for a whole archive.
+        values = columns[name].reshape(len(material_of_row), -1)
+        differs = (values != values[first_row[material_of_row]]).any(axis=1)
+        for number in np.unique(material_of_row[differs]):
+            rows = by_material[bounds[number] : bounds[number + 1]].tolist()
+            reasons.update(_outvoted(name, materials[number].decode(), rows, columns[name][rows]))
     return reasons
 
 
