@@ -4,10 +4,10 @@ DEMO_DIR ?= demo
 DATA_DIR ?=
 ARGS ?=
 
-.PHONY: help demo test lint benchmark clean environment test-environment
+.PHONY: help demo test test-long lint benchmark clean environment test-environment
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 	@echo
 	@echo '  PYTHON=python3.12             the Python to use'
 	@echo '  REQUIREMENTS=FILE             requirements.txt or requirements-latest.txt; without it, the first that fits'
@@ -45,6 +45,9 @@ demo: environment  ## sample archive -> shards -> trained model -> scores and pr
 
 test: test-environment  ## the test suite
 	$(VENV)/bin/python -m pytest $(ARGS)
+
+test-long: test-environment  ## the tests that take minutes: a thousand damaged files, thirty kills
+	$(VENV)/bin/python -m pytest -m slow -rP $(ARGS)
 
 lint: test-environment  ## ruff check and ruff format --check
 	$(VENV)/bin/ruff check .
