@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cbed_tf import __version__, crystal, engine, rescue
+from cbed_tf import __version__, crystal, engine
 from cbed_tf.errors import CbedError
 from cbed_tf.manifest import (
     MANIFEST_NAME,
@@ -34,7 +34,7 @@ from cbed_tf.plan import ConvertOptions, Plan, find_difference, load_plan, make_
 from cbed_tf.progress import Progress
 from cbed_tf.scan import Rejection, Scan, find_files, scan_archive
 from cbed_tf.schema import FIELDS, SPLITS
-from cbed_tf.shard import ShardReport, ShardTask, load_report
+from cbed_tf.shard import ShardReport, ShardTask, load_report, write_shard
 from cbed_tf.splits import compositions, find_overlaps, materials
 
 _LOG = logging.getLogger(__name__)
@@ -49,6 +49,7 @@ def convert_archive(
     options: ConvertOptions | None = None,
     workers: int | None = None,
     swmr: bool = False,
+    run_tasks: engine.RunTasks = engine.run_tasks,
 ) -> Manifest:
     """Converts an archive of HDF5 files into a data set of TFRecord shards.
 
@@ -60,6 +61,8 @@ def convert_archive(
       workers: Number of processes; as many as there are processors by default. The result does
         not depend on it.
       swmr: Open HDF5 files in single-writer multiple-reader mode.
+      run_tasks: Where the work is done: in processes of this machine, or on a Dask cluster with
+        what `dask_engine.connect` gives. The result does not depend on it either.
 
     Returns:
       The manifest of the finished data set. Refused samples are counted in its `rejected`, and
@@ -71,7 +74,8 @@ def convert_archive(
     """
     options = options or ConvertOptions()
     workers = workers or engine.default_workers()
-    source, output = Path(input_dir), Path(output_dir)
+    # In full, as workers on other machines start in other folders.
+    source, output = Path(input_dir).absolute(), Path(output_dir).absolute()
     files = find_files(source)
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -81,8 +85,8 @@ def convert_archive(
                 _LOG.info("%s is complete already; nothing was done", output)
                 return finished
             _refuse_foreign_content(output)
-            plan = _resume_or_make_plan(source, output, options, files, workers, swmr)
-            reports = _write_missing_shards(source, output, plan, workers, swmr)
+            plan = _resume_or_make_plan(source, output, options, files, workers, swmr, run_tasks)
+            reports = _write_missing_shards(source, output, plan, workers, swmr, run_tasks)
             return _finish(output, plan, reports)
     except OSError as error:
         raise CbedError(
@@ -139,14 +143,14 @@ def _resume_or_make_plan(
     files: Sequence,
     workers: int,
     swmr: bool,
+    run_tasks: engine.RunTasks,
 ) -> Plan:
     work_dir = output / _WORK_DIR
     work_dir.mkdir(exist_ok=True)
-    for leftover in [*output.glob(".*.tmp"), *work_dir.glob(".*.tmp")]:
-        leftover.unlink()  # of a killed worker
+    _remove_leftovers(output)
     plan = load_plan(work_dir)
     if plan is None:
-        scan = scan_archive(source, files, workers, swmr)
+        scan = scan_archive(source, files, workers, swmr, run_tasks)
         _refuse_emptiness(scan)
         plan = make_plan(scan, options)
         save_plan(work_dir, plan)
@@ -155,6 +159,12 @@ def _resume_or_make_plan(
         _refuse_difference(output, asked, wanted, plan.scan.files, tuple(files))
         _LOG.info("going on with the conversion that %s holds", output)
     return plan
+
+
+def _remove_leftovers(output: Path) -> None:
+    """Removes what killed workers were writing."""
+    for leftover in [*output.glob(".*.tmp"), *(output / _WORK_DIR).glob(".*.tmp")]:
+        leftover.unlink(missing_ok=True)
 
 
 def _refuse_emptiness(scan: Scan) -> None:
@@ -166,7 +176,7 @@ def _refuse_emptiness(scan: Scan) -> None:
 
 
 def _write_missing_shards(
-    source: Path, output: Path, plan: Plan, workers: int, swmr: bool
+    source: Path, output: Path, plan: Plan, workers: int, swmr: bool, run_tasks: engine.RunTasks
 ) -> list[ShardReport]:
     sidecar_dir = output / _WORK_DIR
     missing = [shard for shard in plan.shards if not (output / shard.name).exists()]
@@ -190,10 +200,12 @@ def _write_missing_shards(
     total = len(plan.scan.columns["source_file"]) * sample_bytes
     done = total - missing_samples * sample_bytes
     with Progress("converting", total, "B", done) as progress:
-        rescue.write_shards(
-            tasks,
-            lambda function, tasks: engine.run_tasks(function, tasks, workers, progress),
-        )
+        for position, report in run_tasks(write_shard, tasks, workers, progress):
+            if isinstance(report, engine.Crashed):
+                raise CbedError(
+                    f"the process that wrote {tasks[position].name} died twice; the same command "
+                    "goes on where this one stopped"
+                )
     return [load_report(sidecar_dir, shard.name) for shard in plan.shards]
 
 
@@ -241,6 +253,7 @@ def _finish(output: Path, plan: Plan, reports: Sequence[ShardReport]) -> Manifes
         rejected=len(rejected),
         created_by=f"cbed-tf {__version__}",
     )
+    _remove_leftovers(output)
     save_manifest(output, manifest)
     shutil.rmtree(output / _WORK_DIR)
     return manifest

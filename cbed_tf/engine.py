@@ -155,22 +155,22 @@ def _hidden_main() -> Iterator[None]:
 def _start_worker(counter: Any, stop: Any, started: Any) -> None:
     reporter.set(functools.partial(_count, counter, stop))
     started.value = 1
-    _limit_step()
+    limit_step()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the parent decides
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 
 def _count(counter: Any, stop: Any, count: int) -> None:
-    _limit_step()
+    limit_step()
     with counter.get_lock():
         counter.value += count
     if stop.value:
         raise Stopped
 
 
-def _limit_step() -> None:
-    """Has the kernel end this process if the next step takes too much processor time."""
-    signal.setitimer(signal.ITIMER_PROF, _STEP_CPU_SECONDS)
+def limit_step(cpu_seconds: float = _STEP_CPU_SECONDS) -> None:
+    """Has the kernel end this process if its next step takes more processor time; 0 lifts that."""
+    signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
 
 
 def _die_with_parent() -> None:

@@ -8,6 +8,7 @@ import dataclasses
 import math
 import os
 import re
+import socket
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -90,6 +91,7 @@ def scan_archive(
     files: Sequence[SourceFile],
     workers: int,
     swmr: bool = False,
+    run_tasks: engine.RunTasks = engine.run_tasks,
 ) -> Scan:
     """Reads and checks the attributes of every sample.
 
@@ -98,11 +100,12 @@ def scan_archive(
       files: Its files, from `find_files`.
       workers: Number of processes.
       swmr: Open the files in single-writer multiple-reader mode.
+      run_tasks: Where the work is done.
     """
     tasks = [_FileTask(Path(input_dir), file, swmr) for file in files]
     parts: list[Any] = [None] * len(tasks)
     with Progress("scanning", len(tasks), "files") as progress:
-        for position, part in engine.run_tasks(scan_file, tasks, workers, progress):
+        for position, part in run_tasks(scan_file, tasks, workers, progress):
             if isinstance(part, engine.Crashed):
                 part = FileScan([_whole_file(files[position], "the HDF5 library crashed or hung")])
             parts[position] = part
@@ -126,6 +129,7 @@ class FileScan:
 
 def scan_file(task: _FileTask) -> FileScan:
     """Reads and checks the attributes of one file's samples."""
+    require_input_dir(task.input_dir)
     file = task.file
     try:
         split = split_of(file.name)
@@ -137,6 +141,19 @@ def scan_file(task: _FileTask) -> FileScan:
         return FileScan([_whole_file(file, str(error))])
     finally:
         engine.advance(1)
+
+
+def require_input_dir(input_dir: Path) -> None:
+    """Stops a run on a machine without the archive, which would else reject all of its samples.
+
+    Raises:
+      CbedError: There is no such folder.
+    """
+    if not input_dir.is_dir():
+        raise CbedError(
+            f"there is no folder {input_dir} on {socket.gethostname()}: every machine must see "
+            "archive and output under the same paths"
+        )
 
 
 def _scan_groups(archive_file: ArchiveFile, file: SourceFile, split: str) -> FileScan:

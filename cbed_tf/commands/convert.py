@@ -8,11 +8,12 @@ Exit code: 0; 3 if more samples were rejected than --max_rejected allows (the da
 all the same); 1 if the conversion could not be carried out; 2 for wrong flags.
 """
 
+import contextlib
 import sys
 
 from absl import flags
 
-from cbed_tf import command_line, engine
+from cbed_tf import command_line, dask_engine, engine
 from cbed_tf.convert import convert_archive
 from cbed_tf.errors import CbedError
 from cbed_tf.flags import define_input_dir, define_swmr, define_workers
@@ -59,13 +60,29 @@ flags.DEFINE_integer(
     flag_values=FLAGS,
 )
 define_swmr(FLAGS)
+flags.DEFINE_enum(
+    "engine",
+    "processes",
+    ["processes", "dask"],
+    "Where the work is done: in processes of this machine, or on a Dask cluster.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
+    "scheduler",
+    None,
+    "With --engine=dask: the cluster's scheduler, as tcp://host:port or as the .json file that it "
+    "writes; without it, a cluster of --workers processes is started on this machine.",
+    flag_values=FLAGS,
+)
 
 
 def main() -> int:
     """Converts, says what came of it."""
     options = _options()
-    workers = FLAGS.workers or engine.default_workers()
-    manifest = convert_archive(FLAGS.input_dir, FLAGS.output_dir, options, workers, FLAGS.swmr)
+    with _engine() as run_tasks:
+        manifest = convert_archive(
+            FLAGS.input_dir, FLAGS.output_dir, options, FLAGS.workers, FLAGS.swmr, run_tasks
+        )
     print(summary(FLAGS.output_dir, manifest))
     if manifest.rejected:
         print(
@@ -87,6 +104,24 @@ def _options() -> ConvertOptions:
         )
     except (CbedError, ValueError) as error:
         raise command_line.UsageError(str(error)) from error
+
+
+def _engine() -> contextlib.AbstractContextManager[engine.RunTasks]:
+    scheduler = FLAGS.scheduler
+    if FLAGS.engine != "dask":
+        if scheduler is not None:
+            raise command_line.UsageError("--scheduler goes with --engine=dask only")
+        return contextlib.nullcontext(engine.run_tasks)
+    if scheduler is not None:
+        if "://" not in scheduler and not scheduler.endswith(".json"):
+            raise command_line.UsageError(
+                f"--scheduler={scheduler} should be tcp://host:port or a scheduler's .json file"
+            )
+        if FLAGS.workers is not None:
+            raise command_line.UsageError(
+                "--workers does not go with --scheduler: that cluster has its workers already"
+            )
+    return dask_engine.connect(scheduler, FLAGS.workers)
 
 
 def summary(output_dir: str, manifest: Manifest) -> str:
