@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cbed_tf import __version__, crystal, engine
+from cbed_tf import __version__, crystal, engine, rescue
 from cbed_tf.errors import CbedError
 from cbed_tf.manifest import (
     MANIFEST_NAME,
@@ -34,7 +34,7 @@ from cbed_tf.plan import ConvertOptions, Plan, find_difference, load_plan, make_
 from cbed_tf.progress import Progress
 from cbed_tf.scan import Rejection, Scan, find_files, scan_archive
 from cbed_tf.schema import FIELDS, SPLITS
-from cbed_tf.shard import ShardReport, ShardTask, load_report, write_shard
+from cbed_tf.shard import ShardReport, ShardTask, load_report
 from cbed_tf.splits import compositions, find_overlaps, materials
 
 _LOG = logging.getLogger(__name__)
@@ -200,12 +200,10 @@ def _write_missing_shards(
     total = len(plan.scan.columns["source_file"]) * sample_bytes
     done = total - missing_samples * sample_bytes
     with Progress("converting", total, "B", done) as progress:
-        for position, report in run_tasks(write_shard, tasks, workers, progress):
-            if isinstance(report, engine.Crashed):
-                raise CbedError(
-                    f"the process that wrote {tasks[position].name} died twice; the same command "
-                    "goes on where this one stopped"
-                )
+        rescue.write_shards(
+            tasks,
+            lambda function, tasks: run_tasks(function, tasks, workers, progress),
+        )
     return [load_report(sidecar_dir, shard.name) for shard in plan.shards]
 
 

@@ -4,11 +4,12 @@ The engine-neutral unit of a conversion: everything it needs is in the task, eve
 in the sidecar that it leaves beside the plan. A shard that exists under its name is finished.
 """
 
+import contextlib
 import dataclasses
 import json
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ class ShardTask:
       image_shape: Of the archive, (views, height, width).
       stored_shape: Of the record, reduced by area sums if smaller.
       swmr: Open HDF5 files in single-writer multiple-reader mode.
+      refused: Position among the task's samples of those that are not to be read -> reason.
     """
 
     input_dir: Path
@@ -47,6 +49,7 @@ class ShardTask:
     image_shape: tuple[int, int, int]
     stored_shape: tuple[int, int, int]
     swmr: bool
+    refused: Mapping[int, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +89,13 @@ def write_shard(task: ShardTask) -> ShardReport:
     finally:
         temporary.unlink(missing_ok=True)
     return report
+
+
+def read_alone(task_and_position: tuple[ShardTask, int]) -> None:
+    """Reads the patterns of one sample of a shard, to learn whether the process survives it."""
+    task, k = task_and_position
+    with contextlib.suppress(SampleError):
+        _read_stack(task, k, aligned_buffer(task.image_shape))
 
 
 def save_report(sidecar_dir: Path, report: ShardReport) -> None:
@@ -147,11 +157,10 @@ def _read_samples(
     buffer = aligned_buffer(task.image_shape)
     for k in range(len(task.columns["sample_id"])):
         sample = {name: column[k] for name, column in task.columns.items()}
-        offset = None if sample["source_offset"] < 0 else int(sample["source_offset"])
-        file_name = sample["source_file"]
         try:
-            path = task.input_dir / file_name
-            hdf5.read_stack(path, sample["source_group"].decode(), offset, buffer, task.swmr)
+            if k in task.refused:
+                raise SampleError(task.refused[k])
+            _read_stack(task, k, buffer)
             intensities = checks.check_stack(buffer)
             image = buffer
             if task.stored_shape != task.image_shape:
@@ -159,8 +168,16 @@ def _read_samples(
                 intensities = checks.check_stack(image)
             yield k, sample, image, intensities
         except SampleError as error:
-            rejected.append(Rejection(sample["sample_id"].decode(), file_name, str(error)))
+            sample_id, file_name = sample["sample_id"].decode(), sample["source_file"]
+            rejected.append(Rejection(sample_id, file_name, str(error)))
         engine.advance(buffer.nbytes)
+
+
+def _read_stack(task: ShardTask, k: int, out: np.ndarray) -> None:
+    source = {name: column[k] for name, column in task.columns.items()}
+    offset = None if source["source_offset"] < 0 else int(source["source_offset"])
+    path = task.input_dir / source["source_file"]
+    hdf5.read_stack(path, source["source_group"].decode(), offset, out, task.swmr)
 
 
 def _write_all(descriptor: int, buffers: list[bytes | memoryview]) -> None:
