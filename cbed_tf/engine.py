@@ -6,6 +6,7 @@ ends when its parent dies in whatever way, and stops between two steps when the 
 """
 
 import contextlib
+import enum
 import functools
 import multiprocessing
 import os
@@ -13,7 +14,7 @@ import signal
 import sys
 import threading
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextvars import ContextVar
@@ -24,7 +25,10 @@ from cbed_tf.errors import CbedError
 from cbed_tf.progress import Progress
 
 _POLL_SECONDS = 0.2
-_TRIES_ALONE = 2
+# A task that crashes its process does so again; one whose process is killed from outside (by hand,
+# by a machine short of memory) is innocent until that has happened unreasonably often.
+_CRASHES_ALONE = 2
+_KILLS_ALONE = 6
 # Damaged files can send the HDF5 library into an endless loop. Processor time, not time: a step
 # that takes milliseconds may wait minutes for a disk, and must.
 _STEP_CPU_SECONDS = 10.0
@@ -41,6 +45,11 @@ class Crashed:
 
     A process also dies when it computes for ten seconds without a call of `advance`.
     """
+
+
+class _Death(enum.Enum):
+    CRASHED = enum.auto()
+    KILLED = enum.auto()
 
 
 class Stopped(Exception):
@@ -78,18 +87,27 @@ def run_tasks(
     waiting = list(range(len(tasks)))
     while waiting:
         finished: set[int] = set()
-        broken = yield from _run_pool(function, tasks, waiting, workers, progress, finished)
+        death = yield from _run_pool(function, tasks, waiting, workers, progress, finished)
         waiting = [position for position in waiting if position not in finished]
-        if not broken:
+        if death is None:
             continue
         # Tasks are handed out in order, one per worker and one more in the queue.
         suspects, waiting = waiting[: workers + 1], waiting[workers + 1 :]
         for position in suspects:
-            for _ in range(_TRIES_ALONE):
-                if not (yield from _run_pool(function, tasks, [position], 1, progress, set())):
-                    break
-            else:
-                yield position, Crashed()
+            yield from _run_alone(function, tasks, position, progress)
+
+
+def _run_alone(
+    function: Callable[[Any], Any], tasks: Sequence[Any], position: int, progress: Progress | None
+) -> Iterator[tuple[int, Any]]:
+    crashes = kills = 0
+    while crashes < _CRASHES_ALONE and kills < _KILLS_ALONE:
+        death = yield from _run_pool(function, tasks, [position], 1, progress, set())
+        if death is None:
+            return
+        crashes += death is _Death.CRASHED
+        kills += death is _Death.KILLED
+    yield position, Crashed()
 
 
 def _run_pool(
@@ -99,8 +117,8 @@ def _run_pool(
     workers: int,
     progress: Progress | None,
     finished: set[int],
-) -> Iterator[tuple[int, Any]]:
-    """Yields results of some tasks; returns whether a process died."""
+) -> Generator[tuple[int, Any], None, _Death | None]:
+    """Yields results of some tasks; returns how a process died, None if none did."""
     # Not fork: the parent has threads (the progress bar), and may have HDF5 or TensorFlow loaded.
     context = multiprocessing.get_context("spawn")
     counter, stop = context.Value("q", 0), context.Value("b", 0, lock=False)
@@ -108,9 +126,11 @@ def _run_pool(
     pool = ProcessPoolExecutor(
         min(workers, len(positions)), context, _start_worker, (counter, stop, started)
     )
+    others = multiprocessing.active_children()
     try:
         with _hidden_main():
             running: dict[Future, int] = {pool.submit(function, tasks[p]): p for p in positions}
+        processes = [child for child in multiprocessing.active_children() if child not in others]
         while running:
             done, _ = wait(running, _POLL_SECONDS, FIRST_COMPLETED)
             _move(progress, counter)
@@ -119,16 +139,26 @@ def _run_pool(
                 try:
                     result = future.result()
                 except BrokenProcessPool as error:
-                    if not started.value:
+                    death = _cause_of_death(pool, processes)
+                    if not started.value and death is not _Death.KILLED:
                         raise CbedError("the worker processes do not start, see above") from error
-                    return True
+                    return death
                 finished.add(position)
                 yield position, result
-        return False
+        return None
     finally:
         stop.value = 1
         pool.shutdown(wait=True, cancel_futures=True)
         _move(progress, counter)
+
+
+def _cause_of_death(
+    pool: ProcessPoolExecutor, processes: Sequence[multiprocessing.Process]
+) -> _Death:
+    pool.shutdown(wait=True, cancel_futures=True)
+    # The pool itself ends the survivors with SIGTERM.
+    causes = {process.exitcode for process in processes} - {0, -signal.SIGTERM}
+    return _Death.KILLED if causes <= {-signal.SIGKILL} else _Death.CRASHED
 
 
 def _move(progress: Progress | None, counter: Any) -> None:

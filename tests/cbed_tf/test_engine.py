@@ -19,8 +19,17 @@ def square(number):
 
 def die_on_three(number):
     if number == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGSEGV)
     return number
+
+
+def die_of_kills(path_and_kills):
+    path, kills = path_and_kills
+    with open(path, "ab") as file:
+        file.write(b"x")
+    if os.path.getsize(path) <= kills:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "survived"
 
 
 def die_once(path):
@@ -69,6 +78,14 @@ def test_a_process_that_is_killed_once_costs_nothing(tmp_path):
     tasks = [str(tmp_path / name) for name in "ab"]
 
     assert dict(engine.run_tasks(die_once, tasks, 1)) == {0: "survived", 1: "survived"}
+
+
+def test_a_task_whose_process_is_killed_now_and_then_is_innocent(tmp_path):
+    tasks = [(str(tmp_path / "few"), 4), (str(tmp_path / "all"), 10**6)]
+
+    few, many = dict(sorted(engine.run_tasks(die_of_kills, tasks, 1))).values()
+    assert few == "survived"
+    assert isinstance(many, engine.Crashed)
 
 
 def test_a_task_that_never_ends_is_named_and_the_others_are_done():
