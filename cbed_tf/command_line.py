@@ -2,7 +2,8 @@
 
 A command is a module with a docstring that opens with an example, a `FLAGS` of its own (so that
 commands never clash over a name and refuse each other's flags) and a `main()` that reads them,
-calls one plain function and returns an exit code. What every command shares is here: parsing,
+calls one plain function and returns an exit code. An `AFTER_INTERRUPTION` says how to go on after
+Ctrl-C. What every command shares is here: parsing,
 `--help`, error messages, Ctrl-C.
 """
 
@@ -56,7 +57,8 @@ def run(name: str, command: ModuleType, argv: Sequence[str]) -> int:
         _complain(program, error)
         return FAILED
     except KeyboardInterrupt:
-        _complain(program, "interrupted")
+        hint = getattr(command, "AFTER_INTERRUPTION", "")
+        _complain(program, f"interrupted; {hint}" if hint else "interrupted")
         return INTERRUPTED
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -6,6 +6,7 @@ own. Interrupted at any point, the same call completes the folder to the same by
 
 import contextlib
 import dataclasses
+import errno
 import fcntl
 import json
 import logging
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from cbed_tf import __version__, crystal, engine, rescue
+from cbed_tf.durable import remove_leftovers, write_atomically
 from cbed_tf.errors import CbedError
 from cbed_tf.manifest import (
     MANIFEST_NAME,
@@ -28,13 +30,20 @@ from cbed_tf.manifest import (
     load_manifest,
     save_index,
     save_manifest,
-    write_atomically,
 )
-from cbed_tf.plan import ConvertOptions, Plan, find_difference, load_plan, make_plan, save_plan
+from cbed_tf.plan import (
+    ConvertOptions,
+    Plan,
+    ShardPlan,
+    find_difference,
+    load_plan,
+    make_plan,
+    save_plan,
+)
 from cbed_tf.progress import Progress
 from cbed_tf.scan import Rejection, Scan, find_files, scan_archive
 from cbed_tf.schema import FIELDS, SPLITS
-from cbed_tf.shard import ShardReport, ShardTask, load_report
+from cbed_tf.shard import ShardReport, ShardTask, has_report, load_report
 from cbed_tf.splits import compositions, find_overlaps, materials
 
 _LOG = logging.getLogger(__name__)
@@ -90,8 +99,8 @@ def convert_archive(
             return _finish(output, plan, reports)
     except OSError as error:
         raise CbedError(
-            f"{output} cannot be written: {error}. Once that is mended, the same command goes on "
-            "where this one stopped"
+            f"{output} cannot be written: {error}{_explain(error, output)}. Once that is mended, "
+            "the same command goes on where this one stopped"
         ) from error
 
 
@@ -147,7 +156,8 @@ def _resume_or_make_plan(
 ) -> Plan:
     work_dir = output / _WORK_DIR
     work_dir.mkdir(exist_ok=True)
-    _remove_leftovers(output)
+    for folder in (output, work_dir):
+        remove_leftovers(folder)
     plan = load_plan(work_dir)
     if plan is None:
         scan = scan_archive(source, files, workers, swmr, run_tasks)
@@ -159,12 +169,6 @@ def _resume_or_make_plan(
         _refuse_difference(output, asked, wanted, plan.scan.files, tuple(files))
         _LOG.info("going on with the conversion that %s holds", output)
     return plan
-
-
-def _remove_leftovers(output: Path) -> None:
-    """Removes what killed workers were writing."""
-    for leftover in [*output.glob(".*.tmp"), *(output / _WORK_DIR).glob(".*.tmp")]:
-        leftover.unlink(missing_ok=True)
 
 
 def _refuse_emptiness(scan: Scan) -> None:
@@ -179,9 +183,10 @@ def _write_missing_shards(
     source: Path, output: Path, plan: Plan, workers: int, swmr: bool, run_tasks: engine.RunTasks
 ) -> list[ShardReport]:
     sidecar_dir = output / _WORK_DIR
-    missing = [shard for shard in plan.shards if not (output / shard.name).exists()]
+    missing = _find_missing(output, plan)
     missing_samples = sum(shard.stop - shard.start for shard in missing)
-    _warn_of_full_disk(output, missing_samples * plan.image_bytes())
+    if missing_samples * plan.image_bytes() > shutil.disk_usage(output).free:
+        _LOG.warning("%s is too full: %s", output, _describe_space(output, plan))
     tasks = [
         ShardTask(
             input_dir=source,
@@ -213,15 +218,28 @@ def _rows_of(plan: Plan, start: int, stop: int) -> dict[str, np.ndarray]:
     return {**columns, "source_file": np.array(names, dtype=object)}
 
 
-def _warn_of_full_disk(output: Path, needed_bytes: int) -> None:
-    free_bytes = shutil.disk_usage(output).free
-    if needed_bytes > free_bytes:
-        _LOG.warning(
-            "%s needs %.1f GiB and has %.1f GiB free",
-            output,
-            needed_bytes / 2**30,
-            free_bytes / 2**30,
-        )
+def _find_missing(output: Path, plan: Plan) -> list[ShardPlan]:
+    # After a power cut one name may have reached the disk without the other.
+    return [
+        shard
+        for shard in plan.shards
+        if not ((output / shard.name).exists() and has_report(output / _WORK_DIR, shard.name))
+    ]
+
+
+def _explain(error: OSError, output: Path) -> str:
+    """Returns how much room is missing if that is what the error is about."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return ""
+    return f" ({_describe_space(output, load_plan(output / _WORK_DIR))})"
+
+
+def _describe_space(output: Path, plan: Plan | None) -> str:
+    free = f"{shutil.disk_usage(output).free / 2**20:,.0f} MiB free"
+    if plan is None:
+        return free
+    samples = sum(shard.stop - shard.start for shard in _find_missing(output, plan))
+    return f"{samples * plan.image_bytes() / 2**20:,.0f} MiB to be written, {free}"
 
 
 def _finish(output: Path, plan: Plan, reports: Sequence[ShardReport]) -> Manifest:
@@ -251,7 +269,7 @@ def _finish(output: Path, plan: Plan, reports: Sequence[ShardReport]) -> Manifes
         rejected=len(rejected),
         created_by=f"cbed-tf {__version__}",
     )
-    _remove_leftovers(output)
+    remove_leftovers(output)
     save_manifest(output, manifest)
     shutil.rmtree(output / _WORK_DIR)
     return manifest

@@ -7,13 +7,13 @@ Owns the file's form and the rule that a folder without it is no data set. The i
 import dataclasses
 import json
 import os
-import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cbed_tf.durable import new_file, write_atomically
 from cbed_tf.errors import CbedError
 from cbed_tf.schema import FIELDS
 
@@ -186,29 +186,5 @@ def load_index(
 
 def save_index(data_dir: str | os.PathLike, split: str, columns: Mapping[str, np.ndarray]) -> None:
     """Writes the index of a split; uncompressed, so that a column is read without the others."""
-    path = index_path(data_dir, split)
-    temporary = temporary_path(path)
-    with temporary.open("wb") as stream:
+    with new_file(index_path(data_dir, split)) as stream:
         np.savez(stream, **columns)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.rename(path)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file so that it exists in full under its name, or not at all."""
-    temporary = temporary_path(path)
-    with temporary.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.rename(path)
-
-
-def temporary_path(path: Path) -> Path:
-    """Returns where to write a file before it gets its name, hidden beside it.
-
-    Another call gives another path, on this machine or any: a worker that was thought lost, and
-    the one that does its task again, do not write into each other's file.
-    """
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")

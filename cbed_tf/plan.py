@@ -9,15 +9,15 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cbed_tf.durable import new_file, write_atomically
 from cbed_tf.errors import CbedError
-from cbed_tf.manifest import SourceFile, write_atomically
+from cbed_tf.manifest import SourceFile
 from cbed_tf.scan import Rejection, Scan
 from cbed_tf.schema import IMAGE_DTYPE, SPLITS
 from cbed_tf.splits import DEFAULT_FRACTIONS, RESPLITS, check_fractions, resplit
@@ -146,10 +146,8 @@ def _cut(split: str, first_row: int, samples: int, num_shards: int) -> Iterator[
 
 def save_plan(folder: Path, plan: Plan) -> None:
     """Writes a plan; it exists in full or not at all."""
-    with (folder / "plan.npz").open("wb") as stream:
+    with new_file(folder / "plan.npz") as stream:
         np.savez(stream, **plan.scan.columns)
-        stream.flush()
-        os.fsync(stream.fileno())
     document = {
         "options": dataclasses.asdict(plan.options),
         "image_shape": plan.scan.image_shape,

@@ -7,8 +7,8 @@ import numpy as np
 
 from cbed_tf import figures
 from cbed_tf.document import as_html, as_text
+from cbed_tf.durable import write_atomically
 from cbed_tf.errors import CbedError
-from cbed_tf.manifest import write_atomically
 from cbed_tf.sample import Sample, read_sample
 from cbed_tf.sample_report import as_panels, sample_blocks
 from cbed_tf.survey import Survey

@@ -17,8 +17,9 @@ import numpy as np
 from crc32c import crc32c
 
 from cbed_tf import checks, engine, hdf5, record
+from cbed_tf.durable import new_file, write_atomically
 from cbed_tf.errors import SampleError
-from cbed_tf.manifest import Shard, temporary_path, write_atomically
+from cbed_tf.manifest import Shard
 from cbed_tf.scan import Rejection, require_input_dir
 from cbed_tf.schema import IMAGE_DTYPE
 
@@ -79,15 +80,9 @@ def write_shard(task: ShardTask) -> ShardReport:
       CbedError: This machine does not see the archive.
     """
     require_input_dir(task.input_dir)
-    temporary = temporary_path(task.output_dir / task.name)
-    try:
-        with temporary.open("wb", buffering=0) as stream:
-            report = _write_records(task, stream.fileno())
-            os.fsync(stream.fileno())
+    with new_file(task.output_dir / task.name) as stream:
+        report = _write_records(task, stream.fileno())
         save_report(task.sidecar_dir, report)
-        temporary.rename(task.output_dir / task.name)
-    finally:
-        temporary.unlink(missing_ok=True)
     return report
 
 
@@ -101,14 +96,23 @@ def read_alone(task_and_position: tuple[ShardTask, int]) -> None:
 def save_report(sidecar_dir: Path, report: ShardReport) -> None:
     """Writes the sidecar of a shard."""
     content = json.dumps(dataclasses.asdict(report)).encode()
-    write_atomically(sidecar_dir / f"{report.shard.name}.json", content)
+    write_atomically(_sidecar(sidecar_dir, report.shard.name), content)
+
+
+def has_report(sidecar_dir: Path, name: str) -> bool:
+    """Returns whether a shard has its sidecar."""
+    return _sidecar(sidecar_dir, name).exists()
 
 
 def load_report(sidecar_dir: Path, name: str) -> ShardReport:
     """Reads the sidecar of a shard."""
-    document = json.loads((sidecar_dir / f"{name}.json").read_text())
+    document = json.loads(_sidecar(sidecar_dir, name).read_text())
     rejected = [Rejection(**rejection) for rejection in document.pop("rejected")]
     return ShardReport(**{**document, "shard": Shard(**document["shard"])}, rejected=rejected)
+
+
+def _sidecar(sidecar_dir: Path, name: str) -> Path:
+    return sidecar_dir / f"{name}.json"
 
 
 def sum_areas(stack: np.ndarray, stored_shape: tuple[int, int, int]) -> np.ndarray:

@@ -11,8 +11,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from cbed_tf.durable import write_atomically
 from cbed_tf.errors import CbedError
-from cbed_tf.manifest import load_index, load_manifest, write_atomically
+from cbed_tf.manifest import load_index, load_manifest
 from models import figures, reports, runs, scores
 from models.prediction_table import quantity_names, space_group_captions
 from pipelines import TARGETS, Target, load_dataset

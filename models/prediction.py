@@ -13,8 +13,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from cbed_tf.durable import write_atomically
 from cbed_tf.errors import CbedError
-from cbed_tf.manifest import write_atomically
 from cbed_tf.progress import Progress
 from cbed_tf.scan import Rejection
 from models import figures, runs

@@ -21,6 +21,7 @@ from cbed_tf.manifest import REJECTED_NAME, Manifest
 from cbed_tf.plan import ConvertOptions
 from cbed_tf.splits import DEFAULT_FRACTIONS, RESPLITS
 
+AFTER_INTERRUPTION = "the same command goes on where this one stopped"
 FLAGS = flags.FlagValues()
 define_input_dir(FLAGS)
 flags.DEFINE_string(

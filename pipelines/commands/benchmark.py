@@ -12,7 +12,7 @@ from pathlib import Path
 from absl import flags
 
 from cbed_tf.command_line import UsageError
-from cbed_tf.manifest import write_atomically
+from cbed_tf.durable import write_atomically
 from cbed_tf.schema import SPLITS
 
 FLAGS = flags.FlagValues()
