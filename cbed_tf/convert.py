@@ -40,7 +40,7 @@ from cbed_tf.plan import (
     make_plan,
     save_plan,
 )
-from cbed_tf.progress import Progress
+from cbed_tf.progress import Progress, format_bytes
 from cbed_tf.scan import Rejection, Scan, find_files, scan_archive
 from cbed_tf.schema import FIELDS, SPLITS
 from cbed_tf.shard import ShardReport, ShardTask, has_report, load_report
@@ -235,11 +235,11 @@ def _explain(error: OSError, output: Path) -> str:
 
 
 def _describe_space(output: Path, plan: Plan | None) -> str:
-    free = f"{shutil.disk_usage(output).free / 2**20:,.0f} MiB free"
+    free = f"{format_bytes(shutil.disk_usage(output).free)} free"
     if plan is None:
         return free
     samples = sum(shard.stop - shard.start for shard in _find_missing(output, plan))
-    return f"{samples * plan.image_bytes() / 2**20:,.0f} MiB to be written, {free}"
+    return f"{format_bytes(samples * plan.image_bytes())} to be written, {free}"
 
 
 def _finish(output: Path, plan: Plan, reports: Sequence[ShardReport]) -> Manifest:

@@ -5,11 +5,14 @@ to the disk, and only then renamed.
 """
 
 import contextlib
+import io
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
+
+import numpy as np
 
 
 @contextlib.contextmanager
@@ -31,10 +34,18 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes | memoryview) -> None:
     """Writes a file at once."""
     with new_file(path) as stream:
         stream.write(content)
+
+
+def write_columns(path: Path, columns: Mapping[str, np.ndarray]) -> None:
+    """Writes arrays as .npz, uncompressed, so that one is read without the others."""
+    # By way of memory: on a full disk np.savez leaves a zip file that complains when it is deleted.
+    content = io.BytesIO()
+    np.savez(content, **columns)
+    write_atomically(path, content.getbuffer())
 
 
 def temporary_path(path: Path) -> Path:

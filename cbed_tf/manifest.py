@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cbed_tf.durable import new_file, write_atomically
+from cbed_tf.durable import write_atomically, write_columns
 from cbed_tf.errors import CbedError
 from cbed_tf.schema import FIELDS
 
@@ -185,6 +185,5 @@ def load_index(
 
 
 def save_index(data_dir: str | os.PathLike, split: str, columns: Mapping[str, np.ndarray]) -> None:
-    """Writes the index of a split; uncompressed, so that a column is read without the others."""
-    with new_file(index_path(data_dir, split)) as stream:
-        np.savez(stream, **columns)
+    """Writes the index of a split."""
+    write_columns(index_path(data_dir, split), columns)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from cbed_tf.durable import new_file, write_atomically
+from cbed_tf.durable import write_atomically, write_columns
 from cbed_tf.errors import CbedError
 from cbed_tf.manifest import SourceFile
 from cbed_tf.scan import Rejection, Scan
@@ -146,8 +146,7 @@ def _cut(split: str, first_row: int, samples: int, num_shards: int) -> Iterator[
 
 def save_plan(folder: Path, plan: Plan) -> None:
     """Writes a plan; it exists in full or not at all."""
-    with new_file(folder / "plan.npz") as stream:
-        np.savez(stream, **plan.scan.columns)
+    write_columns(folder / "plan.npz", plan.scan.columns)
     document = {
         "options": dataclasses.asdict(plan.options),
         "image_shape": plan.scan.image_shape,

@@ -50,7 +50,12 @@ class Progress:
         self._last_line = time.monotonic()
         share = 100 * self.done / max(self.total, 1)
         if self.unit == "B":
-            done, total = (tqdm.format_sizeof(n, "B", 1024) for n in (self.done, self.total))
+            done, total = format_bytes(self.done), format_bytes(self.total)
         else:
             done, total = str(self.done), f"{self.total} {self.unit}"
         _LOG.info("%s: %s of %s (%.0f %%)", self.title, done, total, share)
+
+
+def format_bytes(count: int) -> str:
+    """Returns a number of bytes for people, '1.21GB', by powers of 1024."""
+    return tqdm.format_sizeof(count, "B", 1024)

@@ -11,7 +11,9 @@ from matplotlib.image import imread
 import cbed_tf
 from cbed_tf.__main__ import main
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
+)
 # What the page itself says once it is loaded.
 PROBE = """<script>
 addEventListener("load", () => {

@@ -1,13 +1,10 @@
-"""The converter against independent readings, and what happens when it is interrupted."""
+"""The converter against independent readings, its command, and what it refuses."""
 
-import fcntl
 import hashlib
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 
 import h5py
 import numpy as np
@@ -209,102 +206,7 @@ def test_convert_and_verify_import_no_tensorflow(tmp_path, archive):
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-# ---- Interruptions
-
-
-def run_convert(archive, output, *extra, **options):
-    words = [sys.executable, "-m", "cbed_tf", "convert"]
-    words += [f"--input_dir={archive}", f"--output_dir={output}", *extra]
-    return subprocess.Popen(words, stderr=subprocess.PIPE, text=True, **options)
-
-
-@pytest.fixture(scope="module")
-def long_archive(tmp_path_factory):
-    """Gzipped patterns that take about two seconds to convert, into 12 shards."""
-    folder = tmp_path_factory.mktemp("long")
-    return write_archive(
-        folder, train=8, dev=2, test=2, height=512, width=512,
-        chunks=(1, 512, 512), compression="gzip",
-    )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, long_archive):
-    """What an undisturbed conversion of it gives."""
-    folder = tmp_path_factory.mktemp("undisturbed") / "out"
-    convert_archive(long_archive, folder, ConvertOptions(1), workers=2)
-    return checksums(folder)
-
-
-def wait_for_shards(output, count):
-    deadline = time.monotonic() + 30
-    while len(list(output.glob("*.tfrecord"))) < count and time.monotonic() < deadline:
-        time.sleep(0.01)
-
-
-@pytest.mark.parametrize("shards_before", [0, 1, 6])
-def test_a_killed_run_is_completed_to_the_same_bytes(
-    tmp_path, long_archive, undisturbed, shards_before
-):
-    process = run_convert(long_archive, tmp_path / "out", "--shard_size_mb=1", "--workers=2")
-    time.sleep(0.5)  # into the scan
-    wait_for_shards(tmp_path / "out", shards_before)
-    process.kill()
-    process.communicate()
-    done = {path.name for path in (tmp_path / "out").glob("*.tfrecord")}
-    changed = {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in done}
-    assert len(done) >= shards_before
-    assert not (tmp_path / "out" / "dataset.json").exists()
-    time.sleep(0.5)  # workers notice that their parent died
-
-    convert_archive(long_archive, tmp_path / "out", ConvertOptions(1), workers=2)
-
-    assert checksums(tmp_path / "out") == undisturbed
-    for name in done:  # finished shards were not written again
-        assert (tmp_path / "out" / name).stat().st_mtime_ns == changed[name]
-
-
-def test_ctrl_c_ends_soon_and_leaves_nothing_half_written(tmp_path, long_archive, undisturbed):
-    process = run_convert(long_archive, tmp_path / "out", "--shard_size_mb=1", "--workers=2")
-    wait_for_shards(tmp_path / "out", 1)
-    process.send_signal(signal.SIGINT)
-    _, messages = process.communicate(timeout=20)
-
-    assert process.returncode == 130
-    assert "interrupted" in messages
-    assert "Traceback" not in messages
-    assert not list((tmp_path / "out").glob(".*.tmp"))
-    convert_archive(long_archive, tmp_path / "out", ConvertOptions(1), workers=2)
-    assert checksums(tmp_path / "out") == undisturbed
-
-
-def test_a_full_disk_is_said_and_can_be_mended(tmp_path, archive):
-    # A limit on file sizes stands in for a full disk: write() fails in the middle of a shard.
-    program = (
-        "import resource, signal, sys; from cbed_tf.__main__ import main; "
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000)); "
-        f"sys.exit(main(['convert', '--input_dir={archive}', '--output_dir={tmp_path}/out']))"
-    )
-    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-
-    assert process.returncode == 1
-    assert "out cannot be written" in process.stderr
-    assert "goes on where this one stopped" in process.stderr
-    assert "Traceback" not in process.stderr
-    assert not list((tmp_path / "out").glob("*train*"))
-    assert convert_archive(archive, tmp_path / "out").splits["train"].samples == 8
-
-
-def test_a_second_run_on_the_same_folder_is_refused(tmp_path, archive):
-    output = tmp_path / "out"
-    output.mkdir()
-    holder = os.open(output, os.O_RDONLY)
-    fcntl.flock(holder, fcntl.LOCK_EX)
-
-    with pytest.raises(CbedError, match="another conversion is writing"):
-        convert_archive(archive, output)
-    os.close(holder)
-    convert_archive(archive, output)
+# ---- A folder that is not empty
 
 
 def test_a_finished_data_set_is_left_alone(tmp_path, archive):
