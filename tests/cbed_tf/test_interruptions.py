@@ -135,12 +135,14 @@ def test_thirty_kills_of_the_run_or_a_worker_cost_no_more_than_the_shards_in_fli
     while sum(kills.values()) < 30:
         kills_before = sum(kills.values())
         with ShardWatch(output) as watch:
-            while not (output / "dataset.json").exists():
+            returncode = None
+            while returncode != 0:
                 starts += 1
                 process = start_convert(long_archive, output)
                 kill_at_random(process, dice, kills)
                 _, messages = process.communicate(timeout=120)
-                assert process.returncode in (0, -signal.SIGKILL), messages
+                returncode = process.returncode
+                assert returncode in (0, -signal.SIGKILL), messages
         again = len(watch.begun) - len(list(output.glob("*.tfrecord")))
         assert again <= WORKERS * (sum(kills.values()) - kills_before)
         redone, completions = redone + again, completions + 1
