@@ -11,17 +11,25 @@ from typing import Any
 import keras
 from keras import ops
 
+from cbed_tf.encoding import LARGEST_CODE
+from cbed_tf.schema import IMAGE, PATTERN_MAX
+
 POWER = "power"
 LOG = "log"
 NONE = "none"
 METHODS = (POWER, LOG, NONE)
 # ORNL's reference training clipped the logarithm here.
 DEFAULT_FLOOR = math.exp(-17)
+_ROOT = 0.25
 
 
 @keras.saving.register_keras_serializable("cbed_tf")
 class IntensityScaling(keras.layers.Layer):
     """Scales raw intensities of any shape, in float32 whatever the precision policy.
+
+    Takes 16-bit patterns too, as `load_dataset` yields them: a dict of 'cbed_stack', codes (...,
+    views, height, width), and 'pattern_max', (..., views). A code is a fourth root already, so the
+    usual scaling is one multiplication, and the bytes moved to the device are half as many.
 
     Not-a-number and negative intensities become 0. The answer has the policy's compute dtype:
     float16 would turn an intensity of 1e-8 into 0, its fourth root 0.01 is safe.
@@ -35,7 +43,7 @@ class IntensityScaling(keras.layers.Layer):
     def __init__(
         self,
         method: str = POWER,
-        exponent: float = 0.25,
+        exponent: float = _ROOT,
         floor: float = DEFAULT_FLOOR,
         **kwargs: Any,
     ):
@@ -52,26 +60,31 @@ class IntensityScaling(keras.layers.Layer):
         self.floor = floor
 
     def call(self, intensities: Any) -> Any:
-        """Returns the scaled intensities, same shape."""
-        x = ops.cast(intensities, "float32")
-        x = ops.where(x > 0, x, ops.zeros_like(x))  # a comparison with NaN is false
-        if self.method == LOG:
-            x = ops.log(ops.maximum(x, self.floor) / self.floor)
-        elif self.method == POWER:
-            x = self._power(x)
+        """Returns the scaled intensities, in the shape of the patterns."""
+        if not isinstance(intensities, dict):
+            x = self._scale(_positive(intensities))
+        elif self.method == POWER and self.exponent == _ROOT:
+            x = _decode_roots(intensities)
+        else:
+            x = self._scale(ops.square(ops.square(_decode_roots(intensities))))
         return ops.cast(x, self.compute_dtype)
+
+    def _scale(self, x: Any) -> Any:
+        if self.method == LOG:
+            return ops.log(ops.maximum(x, self.floor) / self.floor)
+        return self._power(x) if self.method == POWER else x
 
     def _power(self, x: Any) -> Any:
         # On two CPU cores tf.pow costs 2 to 5 times as much as two square roots.
-        if self.exponent == 0.25:
+        if self.exponent == _ROOT:
             return ops.sqrt(ops.sqrt(x))
         if self.exponent == 0.5:
             return ops.sqrt(x)
         return ops.power(x, self.exponent)
 
-    def compute_output_shape(self, input_shape: tuple) -> tuple:
-        """Returns the input's shape."""
-        return input_shape
+    def compute_output_shape(self, input_shape: tuple | dict[str, tuple]) -> tuple:
+        """Returns the patterns' shape."""
+        return input_shape[IMAGE] if isinstance(input_shape, dict) else input_shape
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments, for saving."""
@@ -81,3 +94,14 @@ class IntensityScaling(keras.layers.Layer):
             "exponent": self.exponent,
             "floor": self.floor,
         }
+
+
+def _positive(x: Any) -> Any:
+    x = ops.cast(x, "float32")
+    return ops.where(x > 0, x, ops.zeros_like(x))  # a comparison with NaN is false
+
+
+def _decode_roots(encoded: dict[str, Any]) -> Any:
+    """Returns fourth roots of the intensities; `cbed_tf.encoding.encode_stack` is the way there."""
+    largest = ops.sqrt(ops.sqrt(_positive(encoded[PATTERN_MAX.name])))
+    return ops.cast(encoded[IMAGE], "float32") * (largest / LARGEST_CODE)[..., None, None]

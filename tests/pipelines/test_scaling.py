@@ -9,6 +9,11 @@ import tensorflow as tf
 
 from pipelines.scaling import IntensityScaling
 
+# Codes of 0, 1/5, 2/5 and 1 of the largest fourth root, which is 5 and 0.5 and 0.
+CODES = np.uint16([[[0, 13107], [26214, 65535]]] * 3)
+ENCODED = {"cbed_stack": CODES, "pattern_max": np.float32([625, 0.0625, 0])}
+ROOTS = np.float32([[[0, 1], [2, 5]], [[0, 0.1], [0.2, 0.5]], [[0, 0], [0, 0]]])
+
 RAW = np.float32([0.0, 1.0, 16.0, 81.0, 1e-8, 1e-16, 65536.0**2])
 FOURTH_ROOT = np.float32([0.0, 1.0, 2.0, 3.0, 1e-2, 1e-4, 256.0])
 
@@ -58,6 +63,42 @@ def test_logarithm_starts_at_its_floor():
 
 def test_none_leaves_intensities_alone():
     np.testing.assert_array_equal(IntensityScaling("none")(RAW), RAW)
+
+
+@pytest.mark.parametrize("how", ["eager", "Dataset.map"])
+def test_16_bit_patterns_by_hand(how):
+    scaled = apply(IntensityScaling(), ENCODED, how)
+
+    np.testing.assert_allclose(scaled, ROOTS, rtol=1e-6)
+    assert scaled.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "options", [{"method": "none"}, {"method": "log", "floor": 1e-3}, {"exponent": 0.5}]
+)
+def test_16_bit_patterns_are_scaled_like_raw_ones(options):
+    layer = IntensityScaling(**options)
+
+    np.testing.assert_allclose(layer(ENCODED), layer(ROOTS**4), rtol=1e-5)
+
+
+def test_a_largest_intensity_that_is_none_is_0():
+    for largest in (np.nan, -1.0):
+        encoded = {**ENCODED, "pattern_max": np.full(3, largest, np.float32)}
+        assert not np.any(IntensityScaling()(encoded))
+
+
+def test_16_bit_patterns_within_a_model_in_half_precision():
+    inputs = {
+        "cbed_stack": keras.Input((3, 2, 2), name="cbed_stack", dtype="uint16"),
+        "pattern_max": keras.Input((3,), name="pattern_max"),
+    }
+    outputs = IntensityScaling(dtype="mixed_float16")(inputs)
+    assert outputs.shape == (None, 3, 2, 2)
+    assert outputs.dtype == "float16"
+    batch = {name: value[None] for name, value in ENCODED.items()}
+    scaled = keras.Model(inputs, outputs).predict(batch, verbose=0)
+    np.testing.assert_allclose(scaled[0], ROOTS, rtol=1e-3)
 
 
 def test_half_precision_is_left_for_the_scaled_values():
