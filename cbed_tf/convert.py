@@ -42,7 +42,7 @@ from cbed_tf.plan import (
 )
 from cbed_tf.progress import Progress, format_bytes
 from cbed_tf.scan import Rejection, Scan, find_files, scan_archive
-from cbed_tf.schema import FIELDS, SPLITS
+from cbed_tf.schema import FIELDS, PATTERN_MAX, SPLITS, as_column
 from cbed_tf.shard import ShardReport, ShardTask, has_report, load_report
 from cbed_tf.splits import compositions, find_overlaps, materials
 
@@ -198,6 +198,7 @@ def _write_missing_shards(
             image_shape=plan.scan.image_shape,
             stored_shape=plan.stored_shape,
             swmr=swmr,
+            encoding=plan.encoding,
         )
         for shard in missing
     ]
@@ -279,6 +280,9 @@ def _index_columns(plan: Plan, reports: Sequence[ShardReport]) -> dict[str, np.n
     rows = np.concatenate([np.array(report.rows, np.int64) for report in reports])
     intensities = [pair for report in reports for pair in report.intensities]
     columns = {field.name: plan.scan.columns[field.name][rows] for field in FIELDS}
+    if PATTERN_MAX in plan.encoding.beside:
+        maxima = [pattern_max for report in reports for pattern_max in report.pattern_max]
+        columns[PATTERN_MAX.name] = as_column(PATTERN_MAX, maxima, plan.stored_shape[0])
     columns["shard"] = np.repeat(
         np.arange(len(reports), dtype=np.int32), [len(report.rows) for report in reports]
     )

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from cbed_tf.durable import write_atomically, write_columns
+from cbed_tf.encoding import ENCODINGS, Encoding
 from cbed_tf.errors import CbedError
-from cbed_tf.schema import FIELDS
+from cbed_tf.schema import IMAGE
 
 MANIFEST_NAME = "dataset.json"
 REJECTED_NAME = "rejected.jsonl"
@@ -65,7 +66,7 @@ class Manifest:
 
     Attributes:
       options: What the conversion was asked for and what changes its result.
-      image_shape: (views, height, width) of every sample, float32.
+      image_shape: (views, height, width) of every sample, stored as `encoding` says.
       splits: By name, in the order train, dev, test; only those that exist.
       overlaps: Number of materials, and of compositions, that occur in more than one split: 0
         materials for a split that can be trusted.
@@ -84,6 +85,11 @@ class Manifest:
     rejected: int
     created_by: str
 
+    @property
+    def encoding(self) -> Encoding:
+        """How the patterns are stored."""
+        return ENCODINGS[self.options["encoding"]]
+
     def split(self, name: str) -> Split:
         """Returns a split by name; raises CbedError that lists the existing ones."""
         if name not in self.splits:
@@ -95,7 +101,8 @@ def load_manifest(data_dir: str | os.PathLike) -> Manifest:
     """Reads the manifest of a data set.
 
     Raises:
-      CbedError: The folder holds no finished data set, or one of another format version.
+      CbedError: The folder holds no finished data set, one of another format version or encoding,
+        or its manifest lacks something.
     """
     path = Path(data_dir) / MANIFEST_NAME
     try:
@@ -109,6 +116,21 @@ def load_manifest(data_dir: str | os.PathLike) -> Manifest:
             f"{path} has format version {document.get('format_version')}, "
             f"this program reads {FORMAT_VERSION}"
         )
+    try:
+        manifest = _from_document(document)
+        encoding = manifest.options["encoding"]
+    except KeyError as error:
+        raise CbedError(f"{path} lacks the entry {error}") from error
+    except (AttributeError, TypeError) as error:
+        raise CbedError(f"{path} is damaged: {error}") from error
+    if encoding not in ENCODINGS:
+        raise CbedError(
+            f"{path} has the encoding {encoding!r}, this program reads {', '.join(ENCODINGS)}"
+        )
+    return manifest
+
+
+def _from_document(document: Mapping[str, Any]) -> Manifest:
     return Manifest(
         options=document["options"],
         image_shape=tuple(document["image_shape"]),
@@ -139,8 +161,16 @@ def save_manifest(data_dir: str | os.PathLike, manifest: Manifest) -> None:
         "format_version": FORMAT_VERSION,
         **dataclasses.asdict(manifest),
         # For readers without this package: the features of a record, as tf.io parses them.
-        "features": {field.name: _feature(field, manifest.image_shape[0]) for field in FIELDS},
-        "image_feature": {"name": "cbed_stack", "dtype": "<f4", "order": "C"},
+        "features": {
+            field.name: _feature(field, manifest.image_shape[0])
+            for field in manifest.encoding.fields
+        },
+        "image_feature": {
+            "name": IMAGE,
+            "dtype": manifest.encoding.dtype.str,
+            "order": "C",
+            "meaning": manifest.encoding.meaning,
+        },
     }
     write_atomically(
         Path(data_dir) / MANIFEST_NAME, (json.dumps(document, indent=1) + "\n").encode()
@@ -169,9 +199,9 @@ def load_index(
     Args:
       data_dir: The data set.
       split: Its split.
-      columns: Names; all of `schema.FIELDS` and these by default: `shard` (number within the
+      columns: Names; all of `Encoding.fields` and these by default: `shard` (number within the
         split), `image_offset` (position of the pattern bytes in that shard), `intensity_min` and
-        `intensity_max`.
+        `intensity_max` (before encoding).
 
     Raises:
       CbedError: There is no such index.

@@ -8,7 +8,6 @@ finished: a rerun neither scans again nor can mix two conversions.
 import dataclasses
 import hashlib
 import json
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from cbed_tf.durable import write_atomically, write_columns
+from cbed_tf.encoding import ENCODINGS, FLOAT32, Encoding
 from cbed_tf.errors import CbedError
 from cbed_tf.manifest import SourceFile
 from cbed_tf.scan import Rejection, Scan
-from cbed_tf.schema import IMAGE_DTYPE, SPLITS
+from cbed_tf.schema import SPLITS
 from cbed_tf.splits import DEFAULT_FRACTIONS, RESPLITS, check_fractions, resplit
 
 # An example's labels, framing and feature names take about this much beside the patterns.
@@ -34,6 +34,7 @@ class ConvertOptions:
       shard_size_mb: Upper size of a shard in MiB; one sample makes the smallest shard.
       seed: Of the order of the samples within each split.
       image_size: Width and height of the stored patterns, reduced by area sums; None keeps them.
+      encoding: Of the stored patterns; name in `encoding.ENCODINGS`.
       resplit: None for the splits that the files name, else what a new split keeps together:
         'material' or 'formula'.
       split_fractions: Of a new split: train, dev, test.
@@ -42,6 +43,7 @@ class ConvertOptions:
     shard_size_mb: int = 256
     seed: int = 0
     image_size: int | None = None
+    encoding: str = FLOAT32
     resplit: str | None = None
     split_fractions: tuple[float, float, float] = DEFAULT_FRACTIONS
 
@@ -50,6 +52,10 @@ class ConvertOptions:
             raise CbedError(f"shard_size_mb is {self.shard_size_mb}, should be at least 1")
         if self.image_size is not None and self.image_size < 1:
             raise CbedError(f"image_size is {self.image_size}, should be at least 1")
+        if self.encoding not in ENCODINGS:
+            raise CbedError(
+                f"encoding is {self.encoding!r}, should be one of {', '.join(ENCODINGS)}"
+            )
         if self.resplit not in (None, *RESPLITS):
             raise CbedError(f"resplit is {self.resplit!r}, should be one of {', '.join(RESPLITS)}")
         check_fractions(self.split_fractions)
@@ -102,17 +108,20 @@ class Plan:
         """The shape of a stored stack, (views, height, width)."""
         return self.options.stored_shape(self.scan.image_shape)
 
+    @property
+    def encoding(self) -> Encoding:
+        """How patterns are stored."""
+        return ENCODINGS[self.options.encoding]
+
     def image_bytes(self) -> int:
         """Returns the bytes of a stored stack."""
-        return math.prod(self.stored_shape) * IMAGE_DTYPE.itemsize
+        return self.encoding.image_bytes(self.stored_shape)
 
 
 def make_plan(scan: Scan, options: ConvertOptions) -> Plan:
     """Orders the samples and cuts them into shards of nearly equal numbers of samples."""
-    sample_bytes = (
-        math.prod(options.stored_shape(scan.image_shape)) * IMAGE_DTYPE.itemsize + _LABEL_BYTES
-    )
-    per_shard = max(1, options.shard_size_mb * 2**20 // sample_bytes)
+    image_bytes = Plan(options, scan, ()).image_bytes()
+    per_shard = max(1, options.shard_size_mb * 2**20 // (image_bytes + _LABEL_BYTES))
     splits = scan.splits()
     if options.resplit:
         splits = resplit(scan.columns, options.resplit, options.split_fractions, options.seed)

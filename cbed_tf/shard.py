@@ -18,10 +18,11 @@ from crc32c import crc32c
 
 from cbed_tf import checks, engine, hdf5, record
 from cbed_tf.durable import new_file, write_atomically
+from cbed_tf.encoding import ENCODINGS, FLOAT32, Encoding, encode_stack
 from cbed_tf.errors import SampleError
 from cbed_tf.manifest import Shard
 from cbed_tf.scan import Rejection, require_input_dir
-from cbed_tf.schema import IMAGE_DTYPE
+from cbed_tf.schema import IMAGE_DTYPE, PATTERN_MAX
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +39,7 @@ class ShardTask:
       image_shape: Of the archive, (views, height, width).
       stored_shape: Of the record, reduced by area sums if smaller.
       swmr: Open HDF5 files in single-writer multiple-reader mode.
+      encoding: Of the record's patterns.
       refused: Position among the task's samples of those that are not to be read -> reason.
     """
 
@@ -50,6 +52,7 @@ class ShardTask:
     image_shape: tuple[int, int, int]
     stored_shape: tuple[int, int, int]
     swmr: bool
+    encoding: Encoding = ENCODINGS[FLOAT32]
     refused: Mapping[int, str] = dataclasses.field(default_factory=dict)
 
 
@@ -62,6 +65,7 @@ class ShardReport:
       rows: Row in the plan of each sample, in order.
       image_offsets: Position of each sample's pattern bytes in the shard.
       intensities: Smallest and largest intensity of each sample.
+      pattern_max: Largest intensity of each pattern of each sample, if the encoding stores it.
       rejected: Samples of the plan that were refused for their patterns.
     """
 
@@ -69,6 +73,7 @@ class ShardReport:
     rows: list[int]
     image_offsets: list[int]
     intensities: list[tuple[float, float]]
+    pattern_max: list[list[float]]
     rejected: list[Rejection]
 
 
@@ -130,23 +135,27 @@ def sum_areas(stack: np.ndarray, stored_shape: tuple[int, int, int]) -> np.ndarr
     return sums.astype(IMAGE_DTYPE)
 
 
-def aligned_buffer(shape: tuple[int, ...]) -> np.ndarray:
+def aligned_buffer(shape: tuple[int, ...], dtype: np.dtype = IMAGE_DTYPE) -> np.ndarray:
     """Returns an array that starts at a page: reading to an odd address is 6 times slower."""
     count = int(np.prod(shape))
-    memory = mmap.mmap(-1, count * IMAGE_DTYPE.itemsize)
-    return np.frombuffer(memory, IMAGE_DTYPE, count).reshape(shape)
+    memory = mmap.mmap(-1, count * dtype.itemsize)
+    return np.frombuffer(memory, dtype, count).reshape(shape)
 
 
 def _write_records(task: ShardTask, descriptor: int) -> ShardReport:
-    report = ShardReport(Shard(task.name, 0, 0, ""), [], [], [], [])
+    report = ShardReport(Shard(task.name, 0, 0, ""), [], [], [], [], [])
     position, checksum = 0, 0
     for k, sample, image, intensities in _read_samples(task, report.rejected):
         payload = memoryview(image).cast("B")
-        buffers = record.frame(record.encode_head(sample, len(payload)), payload)
+        buffers = record.frame(
+            record.encode_head(sample, len(payload), task.encoding.fields), payload
+        )
         _write_all(descriptor, buffers)
         report.rows.append(task.first_row + k)
         report.image_offsets.append(position + len(buffers[0]))
         report.intensities.append(intensities)
+        if PATTERN_MAX in task.encoding.beside:
+            report.pattern_max.append(sample[PATTERN_MAX.name].tolist())
         for buffer in buffers:
             position += len(buffer)
             checksum = crc32c(buffer, checksum)
@@ -159,6 +168,7 @@ def _read_samples(
 ) -> Iterator[tuple[int, dict[str, Any], np.ndarray, tuple[float, float]]]:
     """Yields position in the task, labels, stored patterns and intensity range of sound samples."""
     buffer = aligned_buffer(task.image_shape)
+    codes = np.empty(task.stored_shape, task.encoding.dtype)
     for k in range(len(task.columns["sample_id"])):
         sample = {name: column[k] for name, column in task.columns.items()}
         try:
@@ -170,6 +180,8 @@ def _read_samples(
             if task.stored_shape != task.image_shape:
                 image = sum_areas(buffer, task.stored_shape)
                 intensities = checks.check_stack(image)
+            if PATTERN_MAX in task.encoding.beside:
+                image, sample[PATTERN_MAX.name] = encode_stack(image, codes)
             yield k, sample, image, intensities
         except SampleError as error:
             sample_id, file_name = sample["sample_id"].decode(), sample["source_file"]

@@ -7,7 +7,7 @@ the archive, when it is given, is scanned and read anew.
 import dataclasses
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,13 +15,14 @@ import numpy as np
 from crc32c import crc32c
 
 from cbed_tf import engine, hdf5
+from cbed_tf.encoding import Encoding, encode_stack
 from cbed_tf.errors import CbedError, SampleError
 from cbed_tf.manifest import REJECTED_NAME, Manifest, Shard, load_index, load_manifest
 from cbed_tf.plan import ConvertOptions
 from cbed_tf.progress import Progress
 from cbed_tf.record import Record, read_records
 from cbed_tf.scan import Scan, find_files, scan_archive
-from cbed_tf.schema import FIELDS, IMAGE, IMAGE_DTYPE
+from cbed_tf.schema import FIELDS, IMAGE, PATTERN_MAX, Field
 from cbed_tf.shard import aligned_buffer, sum_areas
 
 
@@ -85,6 +86,7 @@ class _ShardTask:
     path: Path
     shard: Shard
     image_shape: tuple[int, int, int]
+    encoding: Encoding
     index: dict[str, np.ndarray]
     source: dict[str, np.ndarray] | None
     source_shape: tuple[int, int, int] | None
@@ -160,6 +162,7 @@ def _make_tasks(
                 path=data_dir / shard.name,
                 shard=shard,
                 image_shape=manifest.image_shape,
+                encoding=manifest.encoding,
                 index=index,
                 source=None if scan is None else _source_rows(scan, row_of_id, index["sample_id"]),
                 source_shape=None if scan is None else scan.image_shape,
@@ -201,7 +204,7 @@ def _verify_shard(task: _ShardTask) -> tuple[int, list[str]]:
     try:
         with task.path.open("rb") as stream:
             checked = _Checksum(stream)
-            for record in read_records(checked, task.path):
+            for record in read_records(checked, task.path, task.encoding.fields):
                 if samples < len(task.index["sample_id"]):
                     problems += [
                         f"{task.shard.name}: {task.index['sample_id'][samples].decode()}: {problem}"
@@ -226,25 +229,31 @@ def _compare(task: _ShardTask, row: int, record: Record) -> Iterator[str]:
             f"patterns at byte {record.image_offset}, the index says "
             f"{task.index['image_offset'][row]}"
         )
-    yield from _compare_fields(record.sample, task.index, row, "the index")
+    fields = task.encoding.fields
+    yield from _compare_fields(fields, record.sample, task.index, row, "the index")
     if task.source is not None:
         if not task.source["source_file"][row]:
             yield "the archive does not hold it"
             return
-        yield from _compare_fields(record.sample, task.source, row, "the archive")
-        yield from _compare_patterns(task, row, record.image)
+        yield from _compare_fields(FIELDS, record.sample, task.source, row, "the archive")
+        yield from _compare_patterns(task, row, record)
 
 
 def _compare_fields(
-    sample: Mapping[str, Any], columns: Mapping[str, np.ndarray], row: int, other: str
+    fields: Iterable[Field],
+    sample: Mapping[str, Any],
+    columns: Mapping[str, np.ndarray],
+    row: int,
+    other: str,
 ) -> Iterator[str]:
-    for field in FIELDS:
+    for field in fields:
         value, expected = sample[field.name], columns[field.name][row]
         if not np.array_equal(np.ravel(value), np.ravel(expected)):
             yield f"{field.name} is {value}, {other} says {np.ravel(expected)}"
 
 
-def _compare_patterns(task: _ShardTask, row: int, image: memoryview) -> Iterator[str]:
+def _compare_patterns(task: _ShardTask, row: int, record: Record) -> Iterator[str]:
+    """Stores the archive's patterns once more and compares the outcome."""
     source = {name: column[row] for name, column in task.source.items()}
     offset = None if source["source_offset"] < 0 else int(source["source_offset"])
     original = aligned_buffer(task.source_shape)
@@ -256,7 +265,12 @@ def _compare_patterns(task: _ShardTask, row: int, image: memoryview) -> Iterator
         return
     if task.source_shape != task.image_shape:
         original = sum_areas(original, task.image_shape)
-    stored = np.frombuffer(image, IMAGE_DTYPE)
+    if PATTERN_MAX in task.encoding.beside:
+        with np.errstate(invalid="ignore"):  # an archive that has changed may hold anything
+            original, pattern_max = encode_stack(original)
+        largest = {PATTERN_MAX.name: pattern_max[np.newaxis]}
+        yield from _compare_fields(task.encoding.beside, record.sample, largest, 0, "the archive")
+    stored = np.frombuffer(record.image, task.encoding.dtype)
     if stored.tobytes() != original.tobytes():
         different = np.count_nonzero(stored != original.reshape(-1))
         yield f"{IMAGE} differs from the archive's in {different} of {stored.size} pixels"

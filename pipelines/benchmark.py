@@ -87,7 +87,7 @@ def measure_speeds(
                 if round_number:
                     speeds[name].append(speed)
                 progress.advance(1)
-    sample_megabytes = np.prod(manifest.image_shape) * 4 / 1e6
+    sample_megabytes = manifest.encoding.image_bytes(manifest.image_shape) / 1e6
     return [_summarise(name, speeds, sample_megabytes) for name in stages]
 
 
@@ -95,7 +95,7 @@ def read_at_limit(data_dir: str | os.PathLike, split: str, batch_size: int) -> S
     """Reads the same bytes as the readers, in shuffled order, into one aligned buffer: no more."""
     manifest = load_manifest(data_dir)
     index = load_index(data_dir, split, ("shard", "image_offset"))
-    buffer = aligned_buffer((batch_size, *manifest.image_shape))
+    buffer = aligned_buffer((batch_size, *manifest.image_shape), manifest.encoding.dtype)
     views = [memoryview(image).cast("B") for image in buffer]
     paths = [Path(data_dir) / shard.name for shard in manifest.split(split).shards]
     descriptors = [os.open(path, os.O_RDONLY) for path in paths]
@@ -128,8 +128,8 @@ def read_dataset(
     )
     options = tf.data.Options()
     options.autotune.enabled = False
-    for images, _ in dataset.repeat().with_options(options):
-        yield len(images)
+    for _ in dataset.repeat().with_options(options):
+        yield batch_size
 
 
 def _speed(stage: Stage, seconds: float) -> float:

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from cbed_tf.errors import CbedError
-from cbed_tf.schema import IMAGE_DTYPE
+from cbed_tf.schema import IMAGE, IMAGE_DTYPE
 
 # Descriptors are kept for so many shards; more are opened for each read. 1024 is a common limit.
 _MAX_OPEN_SHARDS = 512
@@ -34,15 +34,19 @@ class BatchBuffers:
     it, and reading to an address 16 bytes past a page boundary, where numpy arrays usually start,
     is 6 times slower than to an aligned one. Memory is free again when nobody but this object
     refers to it; every array over it does, and TensorFlow holds one for as long as a tensor lives.
+
+    Args:
+      dtype: Of the buffers.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, dtype: np.dtype = IMAGE_DTYPE) -> None:
+        self._dtype = dtype
         self._lock = threading.Lock()
         # One-dimensional arrays: numpy has every view of them refer to these, not to one another.
         self._memories: list[np.ndarray] = []
 
     def take(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Returns an uninitialised float32 array over memory that is in nobody's use."""
+        """Returns an uninitialised array over memory that is in nobody's use."""
         count = math.prod(shape)
         with self._lock:
             for position in range(len(self._memories)):
@@ -51,8 +55,8 @@ class BatchBuffers:
                     and self._memories[position].size == count
                 ):
                     return self._memories[position].reshape(shape)
-            pages = mmap.mmap(-1, count * IMAGE_DTYPE.itemsize)
-            memory = np.frombuffer(pages, IMAGE_DTYPE, count)
+            pages = mmap.mmap(-1, count * self._dtype.itemsize)
+            memory = np.frombuffer(pages, self._dtype, count)
             if len(self._memories) < _MAX_IDLE_BUFFERS:
                 self._memories.append(memory)
             return memory.reshape(shape)
@@ -66,6 +70,7 @@ class ImageGatherer:
       shard: Number of each row's shard, (rows,).
       image_offset: Position of each row's pattern bytes in it, (rows,).
       image_shape: (views, height, width).
+      dtype: Of a stored pixel.
     """
 
     def __init__(
@@ -74,22 +79,24 @@ class ImageGatherer:
         shard: np.ndarray,
         image_offset: np.ndarray,
         image_shape: tuple[int, int, int],
+        dtype: np.dtype = IMAGE_DTYPE,
     ):
         self._paths = tuple(paths)
         self._shard = shard
         self._image_offset = image_offset
-        self._image_shape = image_shape
-        self._buffers = BatchBuffers()
+        self.image_shape = image_shape
+        self.dtype = np.dtype(dtype)
+        self._buffers = BatchBuffers(self.dtype)
         self._lock = threading.Lock()
         self._descriptors: dict[int, int] = {}
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
-        """Returns raw intensities, float32 (len(rows), views, height, width).
+        """Returns patterns as they are stored, (len(rows), views, height, width).
 
         Raises:
           CbedError: A shard cannot be read, or is shorter than the index says.
         """
-        batch = self._buffers.take((len(rows), *self._image_shape))
+        batch = self._buffers.take((len(rows), *self.image_shape))
         for image, row in zip(batch, rows, strict=True):
             shard, offset = int(self._shard[row]), int(self._image_offset[row])
             try:
@@ -127,6 +134,7 @@ class ImageGatherer:
 
 def gather_dataset(
     gatherer: ImageGatherer,
+    beside: dict[str, np.ndarray],
     labels: dict[str, np.ndarray],
     weights: dict[str, np.ndarray],
     num_samples: int,
@@ -135,12 +143,12 @@ def gather_dataset(
     shuffle: bool,
     seed: int,
     drop_remainder: bool,
-    image_shape: tuple[int, int, int],
 ) -> tf.data.Dataset:
     """Returns (images, labels, weights) batches; one iteration visits every row once.
 
     Args:
-      gatherer: Reads the patterns.
+      gatherer: Reads the patterns, which images have under 'cbed_stack'.
+      beside: By field, what images have beside them; one row a sample.
       labels: By target, one row a sample.
       weights: By target, or empty.
       num_samples: Number of rows.
@@ -148,23 +156,22 @@ def gather_dataset(
       shuffle: In a new order in each iteration, drawn from all orders.
       seed: Of the first order; the same seed gives the same sequence of orders.
       drop_remainder: Leave out a last, smaller batch.
-      image_shape: (views, height, width).
     """
-    columns = {**{("label", key): value for key, value in labels.items()},
-               **{("weight", key): value for key, value in weights.items()}}  # fmt: skip
+    parts = {"images": beside, "labels": labels, "weights": weights}
+    columns = {(part, key): column for part in parts for key, column in parts[part].items()}
 
     def read(rows: np.ndarray) -> list[np.ndarray]:
         return [gatherer(rows), *(column[rows] for column in columns.values())]
 
     def make_element(rows: tf.Tensor) -> tuple:
-        dtypes = [tf.float32, *(tf.as_dtype(column.dtype) for column in columns.values())]
-        images, *values = tf.numpy_function(read, [rows], dtypes, stateful=True)
+        dtypes = [tf.as_dtype(array.dtype) for array in (gatherer, *columns.values())]
+        patterns, *values = tf.numpy_function(read, [rows], dtypes, stateful=True)
         size = rows.shape[0]
-        images = tf.ensure_shape(images, (size, *image_shape))
-        element = {"label": {}, "weight": {}}
-        for ((kind, key), column), value in zip(columns.items(), values, strict=True):
-            element[kind][key] = tf.ensure_shape(value, (size, *column.shape[1:]))
-        return images, element["label"], element["weight"]
+        element = {part: {} for part in parts}
+        element["images"][IMAGE] = tf.ensure_shape(patterns, (size, *gatherer.image_shape))
+        for ((part, key), column), value in zip(columns.items(), values, strict=True):
+            element[part][key] = tf.ensure_shape(value, (size, *column.shape[1:]))
+        return tuple(element.values())
 
     rows = tf.data.Dataset.range(num_samples)
     if shuffle:

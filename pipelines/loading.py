@@ -10,9 +10,10 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from cbed_tf.encoding import Encoding
 from cbed_tf.errors import CbedError
 from cbed_tf.manifest import Manifest, load_index, load_manifest
-from cbed_tf.schema import IMAGE_DTYPE
+from cbed_tf.schema import IMAGE
 from pipelines.gather import ImageGatherer, gather_dataset
 from pipelines.labels import ClassWeights, LabelMaker
 from pipelines.scaling import IntensityScaling
@@ -60,8 +61,12 @@ def load_dataset(
 
     Returns:
       A dataset of (images, {target: label}), or with class weights (images, {target: label},
-      {target: weight}). Images are raw intensities, float32 (batch, views, height, width); labels
-      are as `pipelines.Target` says; weights float32 (batch,). Its cardinality is known.
+      {target: weight}). Images are raw intensities, float32 (batch, views, height, width), or those
+      scaled. Of a data set with 16-bit patterns, unscaled, they are as they are stored, so that no
+      more bytes are moved to the device than were read: a dict of 'cbed_stack', uint16 (batch,
+      views, height, width), and 'pattern_max', float32 (batch, views), which `IntensityScaling`
+      takes as well. Labels are as `pipelines.Target` says; weights float32 (batch,). Its
+      cardinality is known.
 
     Raises:
       CbedError: No such data set, split, target or reader, or a shard is missing.
@@ -75,33 +80,49 @@ def load_dataset(
         "shuffle": shuffle,
         "seed": seed,
         "drop_remainder": drop_remainder,
-        "image_shape": manifest.image_shape,
     }
+    encoding = manifest.encoding
     num_samples = manifest.split(split).samples
     if reader == GATHER:
-        columns = load_index(data_dir, split, ("shard", "image_offset", *label_maker.sources))
+        beside = [field.name for field in encoding.beside]
+        names = ("shard", "image_offset", *beside, *label_maker.sources)
+        columns = load_index(data_dir, split, names)
         gatherer = ImageGatherer(
-            paths, columns["shard"], columns["image_offset"], manifest.image_shape
+            paths, columns["shard"], columns["image_offset"], manifest.image_shape, encoding.dtype
         )
-        labels, weights = label_maker.from_columns(columns)
-        dataset = gather_dataset(gatherer, labels, weights, num_samples, **common)
+        dataset = gather_dataset(
+            gatherer,
+            {name: columns[name] for name in beside},
+            *label_maker.from_columns(columns),
+            num_samples,
+            **common,
+        )
     else:
-        size = shuffle_buffer or _default_buffer(manifest.image_shape)
+        size = shuffle_buffer or _DEFAULT_BUFFER_BYTES // encoding.image_bytes(manifest.image_shape)
         size = max(1, min(size, num_samples))
         dataset = stream_dataset(
-            [str(path) for path in paths], label_maker, shuffle_buffer=size, **common
+            [str(path) for path in paths],
+            label_maker,
+            shuffle_buffer=size,
+            image_shape=manifest.image_shape,
+            encoding=encoding,
+            **common,
         )
         num_batches = num_samples // batch_size if drop_remainder else -(-num_samples // batch_size)
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(num_batches))
-    return _finish(dataset, scaled, has_weights=class_weights is not None)
+    return _finish(dataset, encoding, scaled, has_weights=class_weights is not None)
 
 
-def _finish(dataset: tf.data.Dataset, scaled: bool, has_weights: bool) -> tf.data.Dataset:
+def _finish(
+    dataset: tf.data.Dataset, encoding: Encoding, scaled: bool, has_weights: bool
+) -> tf.data.Dataset:
     scale = IntensityScaling(dtype="float32") if scaled else lambda images: images
-    if has_weights:
-        dataset = dataset.map(lambda images, labels, weights: (scale(images), labels, weights))
-    else:
-        dataset = dataset.map(lambda images, labels, _: (scale(images), labels))
+
+    def finish(images: dict[str, tf.Tensor], labels: dict, weights: dict) -> tuple:
+        images = scale(images if encoding.beside else images[IMAGE])
+        return (images, labels, weights) if has_weights else (images, labels)
+
+    dataset = dataset.map(finish)
     options = tf.data.Options()
     # The autotune thread can hold up an iterator's end by seconds; all parallelism is explicit.
     options.autotune.enabled = False
@@ -124,8 +145,3 @@ def _shard_paths(data_dir: str | os.PathLike, manifest: Manifest, split: str) ->
     if missing:
         raise CbedError(f"{len(missing)} shard(s) of the data set are missing: {missing[0]}")
     return paths
-
-
-def _default_buffer(image_shape: tuple[int, int, int]) -> int:
-    views, height, width = image_shape
-    return _DEFAULT_BUFFER_BYTES // (views * height * width * IMAGE_DTYPE.itemsize)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import tensorflow as tf
 
+from cbed_tf.encoding import Encoding
 from cbed_tf.schema import FIELD, FIELDS, IMAGE
 
 _TF_DTYPES = {"bytes": tf.string, "int64": tf.int64, "float32": tf.float32}
@@ -29,19 +30,25 @@ def feature_spec(
 
 
 def parse_batch(
-    serialized: tf.Tensor, image_shape: tuple[int, int, int], fields: Iterable[str]
+    serialized: tf.Tensor,
+    image_shape: tuple[int, int, int],
+    encoding: Encoding,
+    fields: Iterable[str],
 ) -> dict[str, tf.Tensor]:
     """Parses a batch of records.
 
     Args:
       serialized: Strings, (batch,).
       image_shape: (views, height, width) from the manifest.
-      fields: Names of the fields wanted beside the patterns.
+      encoding: Of the patterns, likewise.
+      fields: Names of the fields wanted beside the patterns and what these need.
 
     Returns:
-      The fields, and under 'cbed_stack' the raw intensities, float32 (batch, views, height, width).
+      The fields, and under 'cbed_stack' the patterns as they are stored, (batch, views, height,
+      width).
     """
-    columns = tf.io.parse_example(serialized, feature_spec(image_shape[0], fields))
-    pixels = tf.io.decode_raw(columns[IMAGE], tf.float32, little_endian=True)
+    names = dict.fromkeys([*fields, *(field.name for field in encoding.beside)])
+    columns = tf.io.parse_example(serialized, feature_spec(image_shape[0], names))
+    pixels = tf.io.decode_raw(columns[IMAGE], tf.as_dtype(encoding.dtype), little_endian=True)
     columns[IMAGE] = tf.reshape(pixels, (-1, *image_shape))
     return columns

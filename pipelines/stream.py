@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from cbed_tf.encoding import Encoding
 from cbed_tf.schema import IMAGE
 from pipelines.labels import LabelMaker
 from pipelines.parsing import parse_batch
@@ -26,8 +27,11 @@ def stream_dataset(
     seed: int,
     drop_remainder: bool,
     image_shape: tuple[int, int, int],
+    encoding: Encoding,
 ) -> tf.data.Dataset:
     """Returns (images, labels, weights) batches; one iteration visits every record once.
+
+    Images have the patterns under 'cbed_stack', and beside them what their encoding needs.
 
     Args:
       paths: The shards; in this order if not shuffled.
@@ -38,12 +42,14 @@ def stream_dataset(
       seed: Of the order; the same seed gives the same sequence of orders.
       drop_remainder: Leave out a last, smaller batch.
       image_shape: (views, height, width).
+      encoding: Of the patterns.
     """
 
     def make_element(serialized: tf.Tensor) -> tuple:
-        columns = parse_batch(serialized, image_shape, label_maker.sources)
+        columns = parse_batch(serialized, image_shape, encoding, label_maker.sources)
         labels, weights = label_maker.from_tensors(columns)
-        return columns[IMAGE], labels, weights
+        images = {name: columns[name] for name in (IMAGE, *(f.name for f in encoding.beside))}
+        return images, labels, weights
 
     shards = tf.data.Dataset.from_tensor_slices(list(paths))
     if shuffle:

@@ -26,6 +26,15 @@ def sample_dataset(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def encoded_dataset(tmp_path_factory):
+    """The same archive with 16-bit patterns, in several shards a split; not to be changed."""
+    folder = tmp_path_factory.mktemp("data") / "encoded"
+    options = ConvertOptions(shard_size_mb=2, encoding="uint16")
+    convert_archive(cbed_tf.sample_archive(), folder, options, workers=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def real_archive():
     """Full-resolution files, where CBED_TEST_ARCHIVE names a folder that has them in full/."""
     folder = os.environ.get("CBED_TEST_ARCHIVE")

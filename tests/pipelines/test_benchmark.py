@@ -25,11 +25,13 @@ def test_the_command_prints_and_writes_every_stage(sample_dataset, tmp_path, cap
 
 
 @pytest.mark.parametrize("stage", ["limit", "gather", "stream"])
-def test_stages_go_round_and_round_the_split(sample_dataset, stage):
+@pytest.mark.parametrize("data", ["sample_dataset", "encoded_dataset"])
+def test_stages_go_round_and_round_the_split(request, data, stage):
+    folder = request.getfixturevalue(data)
     if stage == "limit":
-        batches = read_at_limit(sample_dataset, "dev", 5)
+        batches = read_at_limit(folder, "dev", 5)
     else:
-        batches = read_dataset(sample_dataset, "dev", 5, stage, scaled=False)
+        batches = read_dataset(folder, "dev", 5, stage, scaled=False)
 
     assert [next(batches) for _ in range(7)] == [5] * 7
 

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from archives import write_archive
 
 import cbed_tf
@@ -29,7 +30,9 @@ def energies_and_sums(dataset):
 
 @pytest.mark.parametrize("split", ["train", "dev", "test"])
 @pytest.mark.parametrize("batch_size", [5, 12])
-def test_gather_and_stream_are_equal_element_for_element(sample_dataset, split, batch_size):
+@pytest.mark.parametrize("data", ["sample_dataset", "encoded_dataset"])
+def test_gather_and_stream_are_equal_element_for_element(request, data, split, batch_size):
+    sample_dataset = request.getfixturevalue(data)
     datasets = [
         load_dataset(
             sample_dataset, split, batch_size,
@@ -42,12 +45,12 @@ def test_gather_and_stream_are_equal_element_for_element(sample_dataset, split, 
 
     count = 0
     for gathered, streamed in zip(*datasets, strict=True):
-        np.testing.assert_array_equal(gathered[0], streamed[0])
+        tf.nest.map_structure(np.testing.assert_array_equal, gathered[0], streamed[0])
         for part in (1, 2):
             assert list(gathered[part]) == list(ALL_TARGETS)
             for key in ALL_TARGETS:
                 np.testing.assert_array_equal(gathered[part][key], streamed[part][key])
-        count += len(gathered[0])
+        count += len(gathered[1]["space_group"])
     assert count == load_manifest(sample_dataset).splits[split].samples
 
 
@@ -108,6 +111,35 @@ def test_scaled_is_the_fourth_root_of_raw(sample_dataset):
     scaled, _ = next(iter(load_dataset(sample_dataset, "dev", 4, scaled=True)))
 
     np.testing.assert_allclose(scaled, np.float64(raw) ** 0.25, rtol=1e-6)
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_16_bit_patterns_come_as_they_are_stored(encoded_dataset, sample_dataset, reader):
+    dataset = load_dataset(encoded_dataset, "dev", 5, reader=reader)
+    raw, _ = next(iter(load_dataset(sample_dataset, "dev", 5, reader=reader)))
+    images, _ = next(iter(dataset))
+
+    assert dataset.element_spec[0] == {
+        "cbed_stack": tf.TensorSpec((None, 3, 128, 128), tf.uint16),
+        "pattern_max": tf.TensorSpec((None, 3), tf.float32),
+    }
+    codes, pattern_max = (images[name].numpy() for name in ("cbed_stack", "pattern_max"))
+    np.testing.assert_array_equal(pattern_max, raw.numpy().max(axis=(2, 3)))
+    roots = np.float64(raw) ** 0.25 / np.float64(pattern_max)[..., None, None] ** 0.25
+    assert abs(codes / 65535 - roots).max() < 8e-6
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_scaled_images_are_equal_for_both_encodings(encoded_dataset, sample_dataset, reader):
+    datasets = [
+        load_dataset(folder, "dev", 5, reader=reader, scaled=True)
+        for folder in (sample_dataset, encoded_dataset)
+    ]
+    assert datasets[0].element_spec == datasets[1].element_spec
+
+    for (scaled, _), (from_codes, _) in zip(*datasets, strict=True):
+        largest = scaled.numpy().max(axis=(2, 3), keepdims=True)
+        assert (abs(from_codes - scaled) / largest).numpy().max() < 8e-6
 
 
 def test_balanced_weights_make_classes_count_alike(sample_dataset):
@@ -218,11 +250,12 @@ def test_buffers_start_at_a_page(shape):
     assert buffer.ctypes.data % 4096 == 0
 
 
-def test_batches_that_are_kept_are_not_overwritten(sample_dataset):
-    dataset = load_dataset(sample_dataset, "train", 4).repeat(3)
+@pytest.mark.parametrize("data", ["sample_dataset", "encoded_dataset"])
+def test_batches_that_are_kept_are_not_overwritten(request, data):
+    dataset = load_dataset(request.getfixturevalue(data), "train", 4).repeat(3)
     kept = [images for images, _ in dataset]
     per_epoch = len(kept) // 3
 
     for number in range(per_epoch):
-        np.testing.assert_array_equal(kept[number], kept[number + per_epoch])
-        np.testing.assert_array_equal(kept[number], kept[number + 2 * per_epoch])
+        for later in (kept[number + per_epoch], kept[number + 2 * per_epoch]):
+            tf.nest.map_structure(np.testing.assert_array_equal, kept[number], later)
