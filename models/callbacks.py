@@ -24,19 +24,21 @@ class SaveCheckpoints(keras.callbacks.Callback):
     Args:
       run_dir: The run's folder.
       monitor: Name of the logged value whose lowest epoch is the best.
+      saved: The model to save, where it is another than the fitted one, whose weights it shares.
     """
 
-    def __init__(self, run_dir: Path, monitor: str):
+    def __init__(self, run_dir: Path, monitor: str, saved: keras.Model | None = None):
         super().__init__()
         self.run_dir = run_dir
         self.monitor = monitor
+        self.saved = saved
         self.best = math.inf
         self.best_epoch = 0
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Saves the model."""
         last = runs.checkpoint_path(self.run_dir, runs.LAST)
-        _write_whole(last, self.model.save)
+        _write_whole(last, (self.saved or self.model).save)
         if logs[self.monitor] < self.best:
             self.best, self.best_epoch = logs[self.monitor], epoch + 1
             best = runs.checkpoint_path(self.run_dir, runs.BEST)

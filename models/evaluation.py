@@ -12,9 +12,12 @@ import keras
 import numpy as np
 
 from cbed_tf.durable import write_atomically
+from cbed_tf.encoding import decode_stack
 from cbed_tf.errors import CbedError
-from cbed_tf.manifest import load_index, load_manifest
+from cbed_tf.manifest import Manifest, load_index, load_manifest
+from cbed_tf.schema import IMAGE, PATTERN_MAX
 from models import figures, reports, runs, scores
+from models.network import front_for
 from models.prediction_table import quantity_names, space_group_captions
 from pipelines import TARGETS, Target, load_dataset
 from pipelines.targets import QUANTITY
@@ -31,7 +34,7 @@ class Answers:
       predicted: By target key, one row a sample.
       labels: Likewise.
       materials: Of the samples.
-      first_images: The first few samples' patterns, for pictures.
+      first_images: The first few samples' raw intensities, for pictures.
     """
 
     targets: tuple[Target, ...]
@@ -74,7 +77,7 @@ def evaluate(
             f"the model of {run_dir} takes (views, height, width) {model.input_shape[1:]}, "
             f"the data set {data_dir} has {tuple(manifest.image_shape)}"
         )
-    answers = _ask(model, data_dir, split, batch_size)
+    answers = _ask(model, data_dir, manifest, split, batch_size)
     document = {
         "run_dir": os.fspath(run_dir),
         "checkpoint": checkpoint,
@@ -92,19 +95,33 @@ def evaluate(
     return document
 
 
-def _ask(model: keras.Model, data_dir: str | os.PathLike, split: str, batch_size: int) -> Answers:
+def _ask(
+    model: keras.Model,
+    data_dir: str | os.PathLike,
+    manifest: Manifest,
+    split: str,
+    batch_size: int,
+) -> Answers:
     targets = tuple(target for key, target in TARGETS.items() if key in model.output)
     columns = load_index(data_dir, split, {"material", *(target.source for target in targets)})
     # Unshuffled, so the samples come in the order of the index.
     images = load_dataset(data_dir, split, batch_size).map(lambda images, _: images)
-    predicted = model.predict(images, verbose=1 if sys.stdout.isatty() else 0)
+    asked = front_for(model, manifest.encoding)
+    predicted = asked.predict(images, verbose=1 if sys.stdout.isatty() else 0)
     return Answers(
         targets=targets,
         predicted={target.key: predicted[target.key] for target in targets},
         labels={target.key: target.encode(columns[target.source]) for target in targets},
         materials=columns["material"],
-        first_images=next(iter(images)).numpy()[:_PICTURED_SAMPLES],
+        first_images=_intensities(next(images.as_numpy_iterator()))[:_PICTURED_SAMPLES],
     )
+
+
+def _intensities(images: np.ndarray | dict[str, np.ndarray]) -> np.ndarray:
+    """Returns raw intensities of what `load_dataset` yields."""
+    if isinstance(images, dict):
+        return decode_stack(images[IMAGE], images[PATTERN_MAX.name])
+    return images
 
 
 def _draw(folder: Path, answers: Answers) -> None:

@@ -5,6 +5,9 @@
 
 The answers do not depend on the order of the views, except those that are given per view, which
 follow it. Encoders are in `backbones.py`, heads in `heads.py`.
+
+A model is saved, exported and asked with raw intensities, whatever it was trained on. 16-bit
+patterns reach the same weights through a second front, `front_for`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +15,9 @@ from collections.abc import Mapping, Sequence
 import keras
 from keras import layers
 
+from cbed_tf.encoding import Encoding
 from cbed_tf.manifest import Statistics
+from cbed_tf.schema import IMAGE
 from models.backbones import build_backbone
 from models.heads import add_head
 from models.views import FoldViews, UnfoldViews
@@ -46,7 +51,7 @@ def build_model(
       CbedError: The backbone is unknown or cannot take such images.
     """
     views, height, width = image_shape
-    images = keras.Input((views, height, width), name="cbed_stack", dtype="float32")
+    images = keras.Input((views, height, width), name=IMAGE, dtype="float32")
     scaled = (scaling or IntensityScaling(name="intensity_scaling"))(images)
     patterns = FoldViews(name="fold_views")(scaled)
     encoded = build_backbone(backbone, height, width)(patterns)
@@ -62,6 +67,25 @@ def build_model(
         for target in targets
     }
     return keras.Model(images, answers, name=f"cbed_{backbone}")
+
+
+def front_for(model: keras.Model, encoding: Encoding) -> keras.Model:
+    """Returns a model with the same weights that takes images as `load_dataset` yields them.
+
+    Args:
+      model: From `build_model`, trained or not.
+      encoding: Of the data set's patterns; with raw ones the answer is `model` itself.
+    """
+    if not encoding.beside:
+        return model
+    image_shape = model.input_shape[1:]
+    images = {IMAGE: keras.Input(image_shape, name=IMAGE, dtype=encoding.dtype.name)}
+    for field in encoding.beside:
+        shape = field.shape_for(image_shape[0])
+        images[field.name] = keras.Input(shape, name=field.name, dtype=field.dtype)
+    scaling = next(layer for layer in model.layers if isinstance(layer, IntensityScaling))
+    body = keras.Model(scaling.output, model.output, name=f"{model.name}_body")
+    return keras.Model(images, body(scaling(images)), name=f"{model.name}_{encoding.name}")
 
 
 def _fuse(per_view: keras.KerasTensor) -> keras.KerasTensor:

@@ -15,7 +15,7 @@ from cbed_tf import __version__
 from cbed_tf.manifest import Manifest, load_manifest
 from models import callbacks, figures, runs
 from models.heads import make_loss, make_metrics
-from models.network import build_model
+from models.network import build_model, front_for
 from models.options import TrainingOptions
 from pipelines import IntensityScaling, Target, get_targets, load_dataset
 
@@ -46,18 +46,18 @@ def train(
     train_data = _load(data_dir, "train", options)
     dev_data = _load(data_dir, "dev", options) if "dev" in manifest.splits else None
     steps = options.epochs * math.ceil(samples / options.batch_size)
-    model = _make_model(manifest, options, steps)
+    model, fitted = _make_models(manifest, options, steps)
     run_dir = runs.claim_run_dir(run_dir, _flag_lines(data_dir, run_dir, options))
     _LOG.info(
         "training %s (%s weights) on %d samples, on %s",
         model.name, f"{model.count_params():,}", samples, _device_name(),
     )  # fmt: skip
-    checkpoints = callbacks.SaveCheckpoints(run_dir, "val_loss" if dev_data else "loss")
+    checkpoints = callbacks.SaveCheckpoints(run_dir, "val_loss" if dev_data else "loss", model)
     history = keras.callbacks.History()
     reporters = [history, callbacks.StopOnNaN(), checkpoints]
     reporters += _reporters(run_dir, options, samples)
     try:
-        model.fit(
+        fitted.fit(
             train_data,
             validation_data=dev_data,
             epochs=options.epochs,
@@ -126,7 +126,10 @@ def _class_weights(options: TrainingOptions) -> dict[str, str] | None:
     return {t.key: options.class_weights for t in get_targets(options.targets) if t.class_names}
 
 
-def _make_model(manifest: Manifest, options: TrainingOptions, steps: int) -> keras.Model:
+def _make_models(
+    manifest: Manifest, options: TrainingOptions, steps: int
+) -> tuple[keras.Model, keras.Model]:
+    """Returns the model to save, for raw intensities, and its front that fits the data set."""
     targets = get_targets(options.targets)
     with _precision(options.mixed_precision):
         scaling = IntensityScaling(
@@ -135,10 +138,13 @@ def _make_model(manifest: Manifest, options: TrainingOptions, steps: int) -> ker
         model = build_model(
             manifest.image_shape, targets, manifest.statistics, options.backbone, scaling
         )
-        compile_model(
-            model, targets, manifest, _make_optimizer(options, steps), dict(options.target_weights)
-        )
-    return model
+        fitted = front_for(model, manifest.encoding)
+        optimizer = _make_optimizer(options, steps)
+        # Both with one optimizer, so that its state is saved too.
+        for compiled in dict.fromkeys((model, fitted)):
+            compile_model(compiled, targets, manifest, optimizer, dict(options.target_weights))
+            optimizer = compiled.optimizer  # wrapped, with --mixed_precision
+    return model, fitted
 
 
 @contextlib.contextmanager
