@@ -15,6 +15,7 @@ from absl import flags
 
 from cbed_tf import command_line, dask_engine, engine
 from cbed_tf.convert import convert_archive
+from cbed_tf.encoding import ENCODINGS, FLOAT32
 from cbed_tf.errors import CbedError
 from cbed_tf.flags import define_input_dir, define_swmr, define_workers
 from cbed_tf.manifest import REJECTED_NAME, Manifest
@@ -37,6 +38,14 @@ flags.DEFINE_integer(
     None,
     "Width and height of the stored patterns, reduced by summing square blocks of pixels.",
     lower_bound=1,
+    flag_values=FLAGS,
+)
+flags.DEFINE_enum(
+    "encoding",
+    FLOAT32,
+    list(ENCODINGS),
+    "Of the stored patterns: as they are, or in half the bytes, as the fourth root in 65535 steps "
+    "up to each pattern's largest intensity.",
     flag_values=FLAGS,
 )
 flags.DEFINE_enum(
@@ -100,6 +109,7 @@ def _options() -> ConvertOptions:
             shard_size_mb=FLAGS.shard_size_mb,
             seed=FLAGS.seed,
             image_size=FLAGS.image_size,
+            encoding=FLAGS.encoding,
             resplit=FLAGS.resplit,
             split_fractions=tuple(float(fraction) for fraction in FLAGS.split_fractions),
         )
@@ -128,7 +138,10 @@ def _engine() -> contextlib.AbstractContextManager[engine.RunTasks]:
 def summary(output_dir: str, manifest: Manifest) -> str:
     """Returns what the data set holds, a line a split."""
     views, height, width = manifest.image_shape
-    lines = [f"{output_dir}: {views} patterns of {height} x {width} pixels a sample"]
+    lines = [
+        f"{output_dir}: {views} patterns of {height} x {width} {manifest.encoding.name} "
+        "pixels a sample"
+    ]
     for name, split in manifest.splits.items():
         megabytes = sum(shard.bytes for shard in split.shards) / 2**20
         lines.append(
