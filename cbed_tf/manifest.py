@@ -20,6 +20,7 @@ from cbed_tf.schema import IMAGE
 
 MANIFEST_NAME = "dataset.json"
 REJECTED_NAME = "rejected.jsonl"
+CHECKSUMS_NAME = "checksums.crc32c"
 FORMAT_VERSION = 1
 
 

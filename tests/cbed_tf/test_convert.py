@@ -178,6 +178,28 @@ def test_the_manifest_counts_and_describes(tmp_path, archive):
     assert document["features"]["z_dirs"]["shape"] == [3, 3]
 
 
+def test_the_checksums_are_those_that_other_tools_compute(tmp_path, archive):
+    convert_archive(archive, tmp_path / "out", workers=1)
+
+    lines = (tmp_path / "out" / "checksums.crc32c").read_text().splitlines()
+    assert [line.split("  ")[1] for line in lines] == [
+        f"{split}-00000-of-00001.tfrecord" for split in ("train", "dev", "test")
+    ]
+    for line in lines:
+        checksum, name = line.split("  ")
+        assert int(checksum, 16) == bitwise_crc32c((tmp_path / "out" / name).read_bytes())
+
+
+def bitwise_crc32c(content):
+    """The Castagnoli polynomial, bit by bit, as RFC 3720 gives it."""
+    crc = 0xFFFFFFFF
+    for byte in content:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
 def test_a_smaller_image_size_sums_areas(tmp_path):
     folder = write_archive(tmp_path / "in", height=32, width=32)
     convert_archive(folder, tmp_path / "out", ConvertOptions(image_size=8), workers=1)
