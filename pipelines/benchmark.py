@@ -83,7 +83,7 @@ def measure_speeds(
     with Progress("measuring", len(stages) * (rounds + 1), "stages") as progress:
         for round_number in range(rounds + 1):  # the first one fills the page cache
             for name, stage in stages.items():
-                speed = _speed(stage(), seconds if round_number else min(seconds, 1.0))
+                speed = speed_of(stage(), seconds if round_number else min(seconds, 1.0))
                 if round_number:
                     speeds[name].append(speed)
                 progress.advance(1)
@@ -132,7 +132,7 @@ def read_dataset(
         yield batch_size
 
 
-def _speed(stage: Stage, seconds: float) -> float:
+def speed_of(stage: Stage, seconds: float) -> float:
     """Returns samples/s of a stage that runs for some seconds, its start-up not counted."""
     for _ in itertools.islice(stage, 3):  # past what it has prefetched before the clock starts
         pass
