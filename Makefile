@@ -142,4 +142,4 @@ environment:
 	@$(call once,$(VENV)/.installed-package,pyproject.toml,$(PIP_INSTALL) --quiet --no-deps -e .)
 
 test-environment: environment
-	@$(call once,$(VENV)/.installed-test,$(SET) requirements-test.txt,$(PIP_INSTALL) --quiet -r $(SET) -r requirements-test.txt)
+	@$(call once,$(VENV)/.installed-test,$(SET) requirements-test.txt requirements-dask.txt,$(PIP_INSTALL) --quiet -r $(SET) -r requirements-test.txt)

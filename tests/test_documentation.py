@@ -91,6 +91,6 @@ def test_the_version_is_one():
 
 def test_every_requirement_is_explained_in_build_md():
     build = text_of("BUILD.md")
-    for name in ("requirements.txt", "requirements-latest.txt", "requirements-test.txt"):
-        for package in re.findall(r"^([\w-]+)==", text_of(name), re.MULTILINE):
-            assert package in build, f"{package} of {name}"
+    for path in ROOT.glob("requirements*.txt"):
+        for package in re.findall(r"^([\w-]+)==", path.read_text(), re.MULTILINE):
+            assert package in build, f"{package} of {path.name}"

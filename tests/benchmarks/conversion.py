@@ -2,8 +2,9 @@
 
     python tests/benchmarks/conversion.py ARCHIVE SCRATCH_FOLDER [--rounds=5] [--processes=2]
 
-Every round takes all ways in turn; what counts is the ratio within a round, and its median. All ways
-end with fsync. The usual converters read with `dataset[()]` and `group.attrs`, as their authors would.
+Every round takes all ways in turn; what counts is the ratio within a round, and its median. All
+ways end with fsync. The usual converters read with `dataset[()]` and `group.attrs`, as their
+authors would.
 """
 
 import argparse

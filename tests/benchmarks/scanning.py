@@ -3,8 +3,9 @@
     python tests/benchmarks/made_archive.py /scratch/made20k 20000
     python tests/benchmarks/scanning.py /scratch/made20k [more archives] [--rounds=3]
 
-`cbed` reads, checks and compares all attributes, finds the patterns, orders the samples and saves the
-plan; the plain loop only reads the attributes into dicts. Each runs in a process of its own, in turn.
+`cbed` reads, checks and compares all attributes, finds the patterns, orders the samples and saves
+the plan; the plain loop only reads the attributes into dicts. Each runs in a process of its own, in
+turn.
 """
 
 import argparse
