@@ -71,8 +71,16 @@ def square(number):
 
 
 def worker_pid(_):
-    time.sleep(0.2)  # so that both workers get some
+    time.sleep(0.1)  # so that both workers get some
     return os.getpid()
+
+
+def pids_of_both(run_tasks):
+    """Waits for workers that are being started again."""
+    pids = set()
+    while len(pids) < 2:
+        pids = {pid for _, pid in run_tasks(worker_pid, range(4), 2)}
+    return pids
 
 
 def die_on_three(number):
@@ -146,6 +154,7 @@ def test_what_a_task_raises_is_raised_as_it_is(run_tasks):
 
 
 def test_giving_up_ends_tasks_within_a_step(run_tasks, tmp_path):
+    pids_of_both(run_tasks)
     paths = [str(tmp_path / name) for name in "ab"]
 
     def give_up():
@@ -164,7 +173,7 @@ def test_giving_up_ends_tasks_within_a_step(run_tasks, tmp_path):
 def test_workers_that_dask_gives_up_on_are_replaced(run_tasks, monkeypatch):
     monkeypatch.setattr(dask_engine, "_SECONDS_BETWEEN_LOOKS", 0.2)
     with dask.config.set({"distributed.deploy.lost-worker-timeout": "1 ms"}):
-        for pid in {pid for _, pid in run_tasks(worker_pid, range(4), 2)}:
+        for pid in pids_of_both(run_tasks):
             os.kill(pid, signal.SIGKILL)
         results = dict(run_tasks(square, range(4), 2))
 
@@ -184,19 +193,18 @@ def test_the_bytes_are_those_of_local_processes(tmp_path, long_archive, by_one_p
 
 
 def test_a_worker_is_killed_on_the_way(tmp_path, long_archive, by_one_process, run_tasks):
-    pids = sorted({pid for _, pid in run_tasks(worker_pid, range(4), 2)})
+    pid, _ = pids_of_both(run_tasks)
 
     def kill_one():
         wait_until(lambda: list(tmp_path.glob("out/.train*.tmp")))
-        os.kill(pids[0], signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
 
     killer = threading.Thread(target=kill_one)
     killer.start()
     convert_archive(long_archive, tmp_path / "out", ConvertOptions(1), run_tasks=run_tasks)
     killer.join()
 
-    assert len(pids) == 2
-    assert pids[0] not in {pid for _, pid in run_tasks(worker_pid, range(4), 2)}
+    assert pid not in pids_of_both(run_tasks)
     assert checksums(tmp_path / "out") == by_one_process
 
 
