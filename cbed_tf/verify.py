@@ -6,6 +6,7 @@ the archive, when it is given, is scanned and read anew.
 
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -229,6 +230,10 @@ def _compare(task: _ShardTask, row: int, record: Record) -> Iterator[str]:
             f"patterns at byte {record.image_offset}, the index says "
             f"{task.index['image_offset'][row]}"
         )
+    image_bytes = math.prod(task.image_shape) * task.encoding.dtype.itemsize
+    if len(record.image) != image_bytes:
+        yield f"{IMAGE} has {len(record.image)} bytes, should have {image_bytes}"
+        return
     fields = task.encoding.fields
     yield from _compare_fields(fields, record.sample, task.index, row, "the index")
     if task.source is not None:

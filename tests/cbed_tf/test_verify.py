@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
+from cbed_tf import record
 from cbed_tf.__main__ import main
 from cbed_tf.convert import convert_archive
 from cbed_tf.manifest import index_path
@@ -62,6 +63,19 @@ def test_a_shard_that_was_cut_is_found(dataset):
     found = " ".join(problems(dataset))
     assert "samples is 1, the manifest says 8" in found
     assert "crc32c is" in found
+
+
+def test_patterns_of_another_size_are_found_though_every_checksum_is_right(dataset, archive):
+    with (dataset / SHARD).open("rb") as stream:
+        found = list(record.read_records(stream, dataset / SHARD))
+    with (dataset / SHARD).open("wb") as stream:
+        for entry in found:
+            image = entry.image[:-4]
+            head = record.encode_head(entry.sample, len(image))
+            stream.write(b"".join(map(bytes, record.frame(head, image))))
+
+    listed = "\n".join(problems(dataset, archive))
+    assert listed.count("cbed_stack has 9212 bytes, should have 9216") == len(found)
 
 
 def test_a_missing_shard_is_found(dataset):
