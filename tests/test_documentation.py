@@ -3,6 +3,8 @@
 import importlib
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -80,6 +82,16 @@ def test_python_blocks_of_the_readme_compile():
     assert blocks
     for block in blocks:
         compile(block, "README.md", "exec")
+
+
+def test_the_readme_fits_a_model(tmp_path):
+    block, *_ = re.findall(r"```python\n(.*?)```", text_of("README.md"), re.DOTALL)
+    assert "model.fit" in block
+
+    words = [sys.executable, "-c", block]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Epoch 2/2" in done.stdout
 
 
 def test_the_version_is_one():
