@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import dask
 import pytest
@@ -40,9 +41,11 @@ def has_shards(output, count):
 
 @pytest.fixture(scope="module")
 def run_tasks():
-    """Two workers of a local cluster."""
-    with dask_engine.connect(workers=2) as run_tasks:
-        yield run_tasks
+    """Two workers of a local cluster, soon convinced that a task kills them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dask_cluster, "_DEATHS_FORGIVEN", 0)
+        with dask_engine.connect(workers=2) as run_tasks:
+            yield run_tasks
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +228,8 @@ def test_a_machine_without_the_archive_stops_the_run(tmp_path, archive, run_task
 
 def start_dask(*words):
     words = [sys.executable, "-m", "distributed.cli.dask_" + words[0], *words[1:]]
-    return subprocess.Popen(words, stderr=subprocess.DEVNULL, cwd="/")
+    environment = {**os.environ, "PYTHONPATH": str(Path(cbed_tf.__file__).parents[1])}
+    return subprocess.Popen(words, stderr=subprocess.DEVNULL, cwd="/", env=environment)
 
 
 @pytest.fixture
