@@ -97,13 +97,22 @@ def _locked(output: Path) -> Iterator[None]:
     """Keeps a second conversion out of the folder; the lock dies with the process."""
     descriptor = os.open(output, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise CbedError(f"another conversion is writing {output}; wait for it") from error
-    else:
+        _lock(descriptor, output)
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, output: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise CbedError(f"another conversion is writing {output}; wait for it") from error
+    except OSError as error:
+        # NFS and Lustre know no such locks on folders, or none at all.
+        if error.errno not in (errno.EBADF, errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
+            raise
+        _LOG.warning("%s cannot be locked: see to it that nothing else converts into it", output)
 
 
 def _finished(output: Path, options: ConvertOptions, files: Sequence) -> Manifest | None:

@@ -1,5 +1,7 @@
 """The converter against independent readings, its command, and what it refuses."""
 
+import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -198,6 +200,15 @@ def bitwise_crc32c(content):
         for _ in range(8):
             crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
     return crc ^ 0xFFFFFFFF
+
+
+def test_a_file_system_without_locks_is_no_obstacle(tmp_path, archive, monkeypatch, caplog):
+    def refuse(descriptor, operation):
+        raise OSError(errno.ENOSYS, "no locks here")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    assert convert_archive(archive, tmp_path / "out", workers=1).splits["train"].samples == 8
+    assert "out cannot be locked" in caplog.text
 
 
 def test_a_smaller_image_size_sums_areas(tmp_path):
