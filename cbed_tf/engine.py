@@ -128,7 +128,7 @@ def _run_pool(
     )
     others = multiprocessing.active_children()
     try:
-        with _hidden_main():
+        with _hidden_main(), _delayed_ctrl_c():
             running: dict[Future, int] = {pool.submit(function, tasks[p]): p for p in positions}
         processes = [child for child in multiprocessing.active_children() if child not in others]
         while running:
@@ -182,11 +182,33 @@ def _hidden_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
+@contextlib.contextmanager
+def _delayed_ctrl_c() -> Iterator[None]:
+    """Holds Ctrl-C back while processes start, which inherit that and never see it.
+
+    A terminal sends Ctrl-C to all processes. One that was still importing would die of it with a
+    traceback, before any line of ours could have it ignored; and the parent decides when to end.
+    """
+    if threading.current_thread() is not threading.main_thread():  # Python interrupts only that one
+        yield
+        return
+    # The mask is for the children; the parent's other threads take a Ctrl-C in spite of it.
+    interruptions: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, frame: interruptions.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
+    if interruptions:
+        raise KeyboardInterrupt
+
+
 def _start_worker(counter: Any, stop: Any, started: Any) -> None:
     reporter.set(functools.partial(_count, counter, stop))
     started.value = 1
     limit_step()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the parent decides
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 
