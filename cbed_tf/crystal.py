@@ -77,6 +77,21 @@ def point_group(space_group: int) -> str:
     return _space_group(space_group).point_group_hm()
 
 
+@functools.cache
+def mirrored_space_group(space_group: int) -> int:
+    """Returns the space group of the mirror image of a crystal, 154 (P 32 2 1) for 152 (P 31 2 1).
+
+    Only the 11 enantiomorphic pairs change: their screws turn the other way in a mirror. The mirror
+    image of any other crystal, even of another chiral one, has the number of the crystal itself.
+    """
+    group = _space_group(space_group)
+    if not group.is_enantiomorphic():
+        return space_group
+    operations = group.operations()
+    operations.change_basis_forward(group.change_of_hand_op())
+    return gemmi.find_spacegroup_by_ops(operations).number
+
+
 def _space_group(number: int) -> gemmi.SpaceGroup:
     if not 1 <= number <= NUM_SPACE_GROUPS:
         raise ValueError(f"space group {number} is outside 1..{NUM_SPACE_GROUPS}")

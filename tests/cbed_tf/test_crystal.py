@@ -93,3 +93,24 @@ def test_atomic_fractions_lie_in_the_column_of_the_atomic_number():
     assert fractions[0, 8 - 1] == pytest.approx(0.6)
     assert fractions[1, 26 - 1] == 1
     np.testing.assert_allclose(fractions.sum(axis=1), 1)
+
+
+# International Tables for Crystallography A, the 11 pairs of enantiomorphic space-group types.
+PAIRS = [
+    (76, 78), (91, 95), (92, 96), (144, 145), (151, 153), (152, 154),
+    (169, 170), (171, 172), (178, 179), (180, 181), (212, 213),
+]  # fmt: skip
+
+
+def test_a_mirror_exchanges_the_enantiomorphic_pairs_and_nothing_else():
+    images = {n: crystal.mirrored_space_group(n) for n in crystal.ALL_SPACE_GROUPS}
+
+    changed = {(n, image) for n, image in images.items() if n != image}
+    assert changed == {pair for a, b in PAIRS for pair in ((a, b), (b, a))}
+
+
+def test_a_mirror_changes_neither_crystal_system_nor_point_group():
+    for n in crystal.ALL_SPACE_GROUPS:
+        image = crystal.mirrored_space_group(n)
+        assert crystal.crystal_system(image) == crystal.crystal_system(n)
+        assert crystal.point_group(image) == crystal.point_group(n)
