@@ -62,7 +62,7 @@ class IntensityScaling(keras.layers.Layer):
     def call(self, intensities: Any) -> Any:
         """Returns the scaled intensities, in the shape of the patterns."""
         if not isinstance(intensities, dict):
-            x = self._scale(_positive(intensities))
+            x = self._scale(positive(intensities))
         elif self.method == POWER and self.exponent == _ROOT:
             x = _decode_roots(intensities)
         else:
@@ -96,12 +96,13 @@ class IntensityScaling(keras.layers.Layer):
         }
 
 
-def _positive(x: Any) -> Any:
+def positive(x: Any) -> Any:
+    """Returns intensities as float32, with 0 for what is no positive number."""
     x = ops.cast(x, "float32")
     return ops.where(x > 0, x, ops.zeros_like(x))  # a comparison with NaN is false
 
 
 def _decode_roots(encoded: dict[str, Any]) -> Any:
     """Returns fourth roots of the intensities; `cbed_tf.encoding.encode_stack` is the way there."""
-    largest = ops.sqrt(ops.sqrt(_positive(encoded[PATTERN_MAX.name])))
+    largest = ops.sqrt(ops.sqrt(positive(encoded[PATTERN_MAX.name])))
     return ops.cast(encoded[IMAGE], "float32") * (largest / LARGEST_CODE)[..., None, None]
