@@ -3,8 +3,20 @@
 Builds on `cbed_tf` (what a sample is, where it lies) and is built upon by `models`.
 """
 
+from pipelines.augmentation import Augment, Augmentation, augment_dataset
 from pipelines.loading import load_dataset
+from pipelines.order import Position
 from pipelines.scaling import IntensityScaling
 from pipelines.targets import TARGETS, Target, get_targets
 
-__all__ = ["TARGETS", "IntensityScaling", "Target", "get_targets", "load_dataset"]
+__all__ = [
+    "TARGETS",
+    "Augment",
+    "Augmentation",
+    "IntensityScaling",
+    "Position",
+    "Target",
+    "augment_dataset",
+    "get_targets",
+    "load_dataset",
+]

@@ -5,27 +5,31 @@ errors, the same options of tf.data.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import tensorflow as tf
 
-from cbed_tf.encoding import Encoding
 from cbed_tf.errors import CbedError
 from cbed_tf.manifest import Manifest, load_index, load_manifest
 from cbed_tf.schema import IMAGE
+from pipelines.epochs import epochs_from, steps_of
 from pipelines.gather import ImageGatherer, gather_dataset
 from pipelines.labels import ClassWeights, LabelMaker
+from pipelines.order import BatchPlan, Hosts, Position, SampleOrder
 from pipelines.scaling import IntensityScaling
-from pipelines.stream import stream_dataset
+from pipelines.stream import ShardOrder, StreamOptions, element_maker, stream_dataset
 from pipelines.targets import get_targets
 
 GATHER = "gather"
 STREAM = "stream"
 READERS = (GATHER, STREAM)
+SAMPLE_ID = "sample_id"
 _DEFAULT_BUFFER_BYTES = 512 * 2**20
-# Batches made ahead: one being taken, one ready. Each costs batch_size stacks of memory.
+# Batches made ahead: one being taken, one ready.
 _PREFETCH = 2
+# Batches that `gather` reads side by side.
+_READ_THREADS = 2
 
 
 def load_dataset(
@@ -36,28 +40,53 @@ def load_dataset(
     targets: Sequence[str] = ("space_group",),
     shuffle: bool = False,
     seed: int = 0,
-    reader: str = GATHER,
-    shuffle_buffer: int | None = None,
+    start: Position | None = None,
+    num_hosts: int = 1,
+    host_index: int = 0,
     drop_remainder: bool = False,
-    scaled: bool = False,
+    balance: float = 0.0,
     class_weights: ClassWeights | None = None,
+    sample_ids: bool = False,
+    scaled: bool = False,
+    device: str | None = None,
+    reader: str = GATHER,
+    shuffle_block: int = 0,
+    shuffle_buffer: int | None = None,
+    deterministic: bool = True,
 ) -> tf.data.Dataset:
     """Loads one split for `model.fit`, `evaluate` or `predict`.
+
+    Memory: 'gather' needs up to 6 batches (2 being read, 2 ready, 2 with the model); 'stream' the
+    shuffle buffer and as many batches.
 
     Args:
       data_dir: Output of `cbed convert`.
       split: 'train', 'dev' or 'test'.
       batch_size: Samples a batch; the last one is smaller unless `drop_remainder`.
       targets: Keys of `pipelines.TARGETS`.
-      shuffle: Visit the samples in a new order in each iteration. Unshuffled, they come in the
-        order of the index.
+      shuffle: Visit the samples in a new order in each epoch. Unshuffled, they come in the order
+        of the index.
       seed: Of the shuffling; the same seed repeats the same orders.
+      start: Where to begin: the dataset then has no end, one epoch follows the other, and every
+        iteration is the same. By default an iteration is one epoch, the n-th one epoch n.
+      num_hosts: Machines that share an epoch: each sample is read by one of them, and all have
+        equally many batches of this size. `tf.distribute.InputContext` has them as
+        `num_input_pipelines`.
+      host_index: Which of them this is, from 0; `input_pipeline_id`.
+      drop_remainder: Leave out samples at an epoch's end, others each time, so that all batches
+        have one size.
+      balance: Space groups as frequent as they are (0), all equally frequent (1) or between, see
+        `pipelines.order.SampleOrder`; only 'gather', only shuffled.
+      class_weights: Adds sample weights; see `pipelines.labels.LabelMaker`.
+      sample_ids: Adds 'sample_id' to the labels, bytes; not for `model.fit`.
+      scaled: Apply `IntensityScaling()` here, for models that do not start with it.
+      device: Copy batches to this device ahead of time ('/GPU:0'), and scale them there.
       reader: 'gather' (local shards, true global shuffle) or 'stream' (shuffles through a buffer).
         Both give the same elements.
+      shuffle_block: 'gather' keeps so many samples together that lie side by side, for disks that
+        hate random reads; see `SampleOrder`. 0 for a true shuffle.
       shuffle_buffer: Samples in the buffer of 'stream'; 512 MiB of them by default.
-      drop_remainder: Leave out a last batch that is smaller.
-      scaled: Apply `IntensityScaling()` here, for models that do not start with it.
-      class_weights: Adds sample weights; see `pipelines.labels.LabelMaker`.
+      deterministic: 'stream' waits for slow shards for the sake of an order that repeats.
 
     Returns:
       A dataset of (images, {target: label}), or with class weights (images, {target: label},
@@ -69,74 +98,115 @@ def load_dataset(
       cardinality is known.
 
     Raises:
-      CbedError: No such data set, split, target or reader, or a shard is missing.
+      CbedError: No such data set, split, target or reader, an argument out of range, too few
+        samples for the hosts, or a shard is missing.
     """
-    _check_arguments(batch_size, reader, shuffle_buffer)
+    _check_reader(reader, balance, shuffle_block, shuffle_buffer)
     manifest = load_manifest(data_dir)
     label_maker = LabelMaker(get_targets(targets), class_weights, manifest)
     paths = _shard_paths(data_dir, manifest, split)
-    common = {
-        "batch_size": batch_size,
-        "shuffle": shuffle,
-        "seed": seed,
-        "drop_remainder": drop_remainder,
-    }
-    encoding = manifest.encoding
-    num_samples = manifest.split(split).samples
+    more = (SAMPLE_ID,) if sample_ids else ()
+    entry, encoding = manifest.split(split), manifest.encoding
+    batches = BatchPlan(entry.samples, batch_size, drop_remainder, Hosts(num_hosts, host_index))
+    epochs = epochs_from(start)
+    _check_start(start, batches)
     if reader == GATHER:
         beside = [field.name for field in encoding.beside]
-        names = ("shard", "image_offset", *beside, *label_maker.sources)
+        names = ("shard", "image_offset", "space_group", *beside, *more, *label_maker.sources)
         columns = load_index(data_dir, split, names)
-        gatherer = ImageGatherer(
-            paths, columns["shard"], columns["image_offset"], manifest.image_shape, encoding.dtype
-        )
+        labels, weights = label_maker.from_columns(columns)
         dataset = gather_dataset(
-            gatherer,
-            {name: columns[name] for name in beside},
-            *label_maker.from_columns(columns),
-            num_samples,
-            **common,
-        )
+            steps_of(epochs, batches.steps),
+            SampleOrder(
+                entry.samples,
+                batches,
+                shuffle=shuffle,
+                seed=seed,
+                shuffle_block=shuffle_block,
+                classes=columns["space_group"],
+                balance=balance,
+            ),
+            ImageGatherer(
+                paths, columns["shard"], columns["image_offset"], manifest.image_shape,
+                encoding.dtype,
+            ),
+            {
+                "images": {name: columns[name] for name in beside},
+                "labels": {**labels, **{name: columns[name] for name in more}},
+                "weights": weights,
+            },
+            _READ_THREADS,
+        )  # fmt: skip
     else:
-        size = shuffle_buffer or _DEFAULT_BUFFER_BYTES // encoding.image_bytes(manifest.image_shape)
-        size = max(1, min(size, num_samples))
+        fitting = _DEFAULT_BUFFER_BYTES // encoding.image_bytes(manifest.image_shape)
+        size = max(1, min(fitting, batches.samples)) if shuffle_buffer is None else shuffle_buffer
         dataset = stream_dataset(
+            epochs,
             [str(path) for path in paths],
-            label_maker,
-            shuffle_buffer=size,
-            image_shape=manifest.image_shape,
-            encoding=encoding,
-            **common,
+            ShardOrder(
+                [shard.samples for shard in entry.shards], batches, shuffle=shuffle, seed=seed
+            ),
+            batches,
+            StreamOptions(size, deterministic=deterministic) if shuffle else None,
+            element_maker(label_maker, manifest.image_shape, encoding, more),
         )
-        num_batches = num_samples // batch_size if drop_remainder else -(-num_samples // batch_size)
-        dataset = dataset.apply(tf.data.experimental.assert_cardinality(num_batches))
-    return _finish(dataset, encoding, scaled, has_weights=class_weights is not None)
+    cardinality = batches.steps if start is None else tf.data.INFINITE_CARDINALITY
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(cardinality))
+    finish = _finisher(manifest, batches, scaled, has_weights=class_weights is not None)
+    return _on_device(dataset, finish, device).with_options(_options())
 
 
-def _finish(
-    dataset: tf.data.Dataset, encoding: Encoding, scaled: bool, has_weights: bool
-) -> tf.data.Dataset:
+def _finisher(
+    manifest: Manifest, batches: BatchPlan, scaled: bool, has_weights: bool
+) -> Callable[[dict, dict, dict], tuple]:
     scale = IntensityScaling(dtype="float32") if scaled else lambda images: images
+    is_plain = not manifest.encoding.beside
+    shape = (batches.static_size, *manifest.image_shape)
 
     def finish(images: dict[str, tf.Tensor], labels: dict, weights: dict) -> tuple:
-        images = scale(images if encoding.beside else images[IMAGE])
+        images[IMAGE] = tf.ensure_shape(images[IMAGE], shape)
+        images = scale(images[IMAGE] if is_plain else images)
         return (images, labels, weights) if has_weights else (images, labels)
 
-    dataset = dataset.map(finish)
+    return finish
+
+
+def _on_device(
+    dataset: tf.data.Dataset, finish: Callable[..., tuple], device: str | None
+) -> tf.data.Dataset:
+    if device is None:
+        return dataset.map(finish).prefetch(_PREFETCH)
+    dataset = dataset.prefetch(_PREFETCH).apply(tf.data.experimental.copy_to_device(device))
+    with tf.device(device):
+        return dataset.map(finish).prefetch(1)
+
+
+def _options() -> tf.data.Options:
     options = tf.data.Options()
     # The autotune thread can hold up an iterator's end by seconds; all parallelism is explicit.
     options.autotune.enabled = False
     options.deterministic = True
-    return dataset.prefetch(_PREFETCH).with_options(options)
+    # Hosts have their own parts already.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return options
 
 
-def _check_arguments(batch_size: int, reader: str, shuffle_buffer: int | None) -> None:
+def _check_reader(
+    reader: str, balance: float, shuffle_block: int, shuffle_buffer: int | None
+) -> None:
     if reader not in READERS:
         raise CbedError(f"reader is {reader!r}, should be one of {', '.join(READERS)}")
-    if batch_size < 1:
-        raise CbedError(f"batch_size is {batch_size}, should be at least 1")
+    if reader == STREAM and (balance or shuffle_block):
+        raise CbedError("balance and shuffle_block need reader='gather', which can read any sample")
     if shuffle_buffer is not None and shuffle_buffer < 1:
         raise CbedError(f"shuffle_buffer is {shuffle_buffer}, should be at least 1")
+
+
+def _check_start(start: Position | None, batches: BatchPlan) -> None:
+    if start is not None and not start.step < batches.steps:
+        raise CbedError(
+            f"step is {start.step}, should be below the {batches.steps} batches of an epoch"
+        )
 
 
 def _shard_paths(data_dir: str | os.PathLike, manifest: Manifest, split: str) -> list[Path]:

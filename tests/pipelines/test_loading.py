@@ -229,25 +229,28 @@ def test_a_shard_that_was_cut_is_named(tmp_path, archive):
 
 
 def test_buffers_are_reused_once_nobody_needs_them():
-    buffers = BatchBuffers()
-    first = buffers.take((2, 3))
-    second = buffers.take((2, 3))
+    buffers = BatchBuffers((3,))
+    first, _ = buffers.take(2)
+    second, _ = buffers.take(2)
     view, address = first[0], first.ctypes.data
 
     assert not np.shares_memory(first, second)
     del first
-    third = buffers.take((2, 3))  # `view` still refers to the first
+    third, _ = buffers.take(2)  # `view` still refers to the first
     assert third.ctypes.data != address
     del view
-    assert buffers.take((2, 3)).ctypes.data == address
+    assert buffers.take(2)[0].ctypes.data == address
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (3, 5, 7), (32, 3, 64, 64)])
-def test_buffers_start_at_a_page(shape):
-    buffer = BatchBuffers().take(shape)
+@pytest.mark.parametrize(("size", "shape"), [(1, (1,)), (3, (5, 7)), (32, (3, 64, 64))])
+def test_buffers_start_at_a_page(size, shape):
+    buffer, images = BatchBuffers(shape).take(size)
+    buffer[:] = np.arange(buffer.size).reshape(buffer.shape)
 
-    assert buffer.shape == shape
+    assert buffer.shape == (size, *shape)
     assert buffer.ctypes.data % 4096 == 0
+    for image, view in zip(buffer, images, strict=True):
+        assert image.tobytes() == view.tobytes()
 
 
 @pytest.mark.parametrize("data", ["sample_dataset", "encoded_dataset"])
