@@ -18,7 +18,8 @@ import numpy as np
 from h5py import h5d, h5g, h5t
 
 from cbed_tf.errors import CbedError, SampleError
-from cbed_tf.hdf5_attributes import READ_ERRORS, read_attribute
+from cbed_tf.hdf5_attributes import READ_ERRORS, convert_stored, read_attribute
+from cbed_tf.hdf5_headers import HeaderReader, open_headers
 from cbed_tf.schema import ATTRIBUTES, IMAGE
 
 _SAMPLE_PREFIX = "sample_"
@@ -56,6 +57,8 @@ class ArchiveFile:
             self._file = h5py.File(self.path, "r", locking=False, swmr=swmr)
             self._has_user_block = self._file.userblock_size > 0
             self._bytes = self.path.stat().st_size
+            self._headers = None if swmr else _open_headers(self._file)
+            self._number = h5g.get_objinfo(self._file.id).fileno
         except READ_ERRORS as error:
             raise CbedError(f"{self.path} does not open as HDF5: {error}") from error
         self._last_group: tuple[str, h5g.GroupID] | None = None
@@ -104,7 +107,10 @@ class ArchiveFile:
           SampleError: An attribute is missing or is not of its kind.
         """
         group_id = self._open(group)
-        return {field.name: read_attribute(group_id, field.name) for field in ATTRIBUTES}
+        attributes = self._attributes_in_header(group_id)
+        if attributes is None:
+            return {field.name: read_attribute(group_id, field.name) for field in ATTRIBUTES}
+        return attributes
 
     def stack(self, group: str) -> Stack:
         """Returns shape and place of a sample's patterns.
@@ -143,6 +149,19 @@ class ArchiveFile:
         except READ_ERRORS as error:
             raise SampleError(f"{IMAGE} cannot be read: {error}") from error
 
+    def _attributes_in_header(self, group_id: h5g.GroupID) -> dict[str, Any] | None:
+        """Returns a sample's attributes without HDF5, None where only HDF5 can tell them."""
+        if self._headers is None:
+            return None
+        try:
+            place = h5g.get_objinfo(group_id)
+            if place.fileno != self._number:
+                return None  # a link to another file
+            stored = self._headers.attributes(place.objno[0])
+        except READ_ERRORS:
+            return None
+        return None if stored is None else convert_stored(stored)
+
     def _open(self, group: str) -> h5g.GroupID:
         if self._last_group is None or self._last_group[0] != group:
             try:
@@ -172,6 +191,11 @@ def _names_in(group: h5py.Group, prefix: str, strangers: dict[str, str]) -> Iter
         else:
             shown = name.decode(errors="backslashreplace")
             strangers[prefix + shown] = "its name is no UTF-8 text"
+
+
+def _open_headers(file: h5py.File) -> HeaderReader | None:
+    # Other drivers have no descriptor, or addresses that are no positions in a file.
+    return open_headers(file.id.get_vfd_handle()) if file.driver == "sec2" else None
 
 
 @contextlib.contextmanager

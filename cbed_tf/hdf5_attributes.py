@@ -5,7 +5,7 @@ or str, numbers in text.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import h5py
@@ -13,6 +13,7 @@ import numpy as np
 from h5py import h5a, h5g, h5t
 
 from cbed_tf.errors import SampleError
+from cbed_tf.schema import ATTRIBUTES
 
 # What HDF5 and h5py raise on broken files, depending on which layer notices first.
 READ_ERRORS = (
@@ -170,3 +171,57 @@ def read_attribute(group_id: h5g.GroupID, name: str) -> Any:
         raise
     except READ_ERRORS as error:
         raise SampleError(f"attribute {name} cannot be read: {error}") from error
+
+
+def convert_stored(stored: Mapping[str, np.ndarray | str]) -> dict[str, Any] | None:
+    """Returns all attributes of a sample from what `hdf5_headers.HeaderReader` found.
+
+    Equals what `read_attribute` gives, one by one; None where that would raise, for it to tell what
+    is wrong.
+    """
+    attributes = {}
+    for field in ATTRIBUTES:
+        value = _CONVERTERS.get(field.name, _to_vector)(stored.get(field.name))
+        if value is None:
+            return None
+        attributes[field.name] = value
+    return attributes
+
+
+def _to_text(value: object) -> str | None:
+    return value.rstrip("\0 ") if isinstance(value, str) else None
+
+
+def _to_number(value: object) -> int | None:
+    if isinstance(value, np.ndarray):
+        return int(value.item()) if value.size == 1 and value.dtype.kind == "i" else None
+    text = _to_text(value)
+    # Longer ones are no space group, and int() refuses thousands of digits.
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+def _to_scalar(value: object) -> float | None:
+    return float(value.item()) if isinstance(value, np.ndarray) and value.size == 1 else None
+
+
+def _to_vector(value: object) -> np.ndarray | None:
+    return value.astype(np.float64).reshape(-1) if isinstance(value, np.ndarray) else None
+
+
+def _to_directions(kinds: str, value: object) -> np.ndarray | None:
+    if not isinstance(value, np.ndarray) or value.ndim != 3 or value.shape[:2] != (1, 3):
+        return None
+    if value.dtype.kind not in kinds:
+        return None
+    # Direction k is column k, as in `_Attribute.read_directions`.
+    return value[0].T.astype(np.int64 if kinds == "i" else np.float64, order="C")
+
+
+_CONVERTERS: dict[str, Callable[[object], Any]] = {
+    "space_group": _to_number,
+    "material": _to_text,
+    "formula": _to_text,
+    "energy_keV": _to_scalar,
+    "z_dirs": functools.partial(_to_directions, "i"),
+    "y_dirs": functools.partial(_to_directions, "if"),
+}
