@@ -8,6 +8,7 @@ import importlib
 from typing import Any
 
 _HOMES = {
+    "AugmentedModel": "models.augmented",
     "build_model": "models.network",
     "compile_model": "models.training",
     "TrainingOptions": "models.options",

@@ -73,6 +73,44 @@ class StandardizedHuber(keras.losses.Loss):
         return {**super().get_config(), "std": self.std}
 
 
+@keras.saving.register_keras_serializable("cbed_tf")
+class ClassCrossEntropy(keras.losses.Loss):
+    """Cross entropy of class indices (batch,), or of probabilities (batch, classes) after mixup."""
+
+    def __init__(self, name: str = "cross_entropy", **kwargs: Any):
+        super().__init__(name=name, **kwargs)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Returns the loss of each sample, (batch,)."""
+        if _are_probabilities(y_true, y_pred):
+            return keras.losses.categorical_crossentropy(y_true, y_pred)
+        return keras.losses.sparse_categorical_crossentropy(y_true, y_pred)
+
+
+@keras.saving.register_keras_serializable("cbed_tf")
+class Top1(keras.metrics.SparseCategoricalAccuracy):
+    """Share of samples whose most probable class is right; of a mixture, that of the larger share.
+
+    Args: as of `keras.metrics.SparseCategoricalAccuracy`.
+    """
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Counts a batch."""
+        super().update_state(_indices(y_true, y_pred), y_pred, sample_weight)
+
+
+@keras.saving.register_keras_serializable("cbed_tf")
+class TopK(keras.metrics.SparseTopKCategoricalAccuracy):
+    """Share of samples whose class is among the k most probable, likewise.
+
+    Args: as of `keras.metrics.SparseTopKCategoricalAccuracy`.
+    """
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Counts a batch."""
+        super().update_state(_indices(y_true, y_pred), y_pred, sample_weight)
+
+
 def add_head(
     features: keras.KerasTensor, target: Target, views: int, statistics: Statistics | None
 ) -> keras.KerasTensor:
@@ -99,7 +137,7 @@ def add_head(
 def make_loss(target: Target, statistics: Statistics | None) -> keras.losses.Loss:
     """Returns the loss that teaches a target, one number a sample."""
     if target.kind == CLASSES:
-        return keras.losses.SparseCategoricalCrossentropy(name="cross_entropy")
+        return ClassCrossEntropy()
     if target.kind == FRACTIONS:
         return keras.losses.CategoricalCrossentropy(name="cross_entropy")
     return StandardizedHuber(standardization(target, statistics)[1])
@@ -109,9 +147,9 @@ def make_metrics(target: Target, prefix: str = "") -> list[keras.metrics.Metric]
     """Returns new metrics of a target: top1 and top5 of classes, mae (in its unit) of the rest."""
     if target.kind != CLASSES:
         return [keras.metrics.MeanAbsoluteError(name=f"{prefix}mae")]
-    metrics = [keras.metrics.SparseCategoricalAccuracy(name=f"{prefix}top1")]
+    metrics = [Top1(name=f"{prefix}top1")]
     if len(target.class_names) >= _TOP5_FROM_CLASSES:
-        metrics.append(keras.metrics.SparseTopKCategoricalAccuracy(5, name=f"{prefix}top5"))
+        metrics.append(TopK(5, name=f"{prefix}top5"))
     return metrics
 
 
@@ -141,3 +179,11 @@ def standardization(
         square = sum(m * m + s * s for m, s in zip(mean, std, strict=True)) / len(mean)
         mean, std = (pooled,), (math.sqrt(max(square - pooled * pooled, 0.0)),)
     return mean, tuple(s if s > 0 else 1.0 for s in std)
+
+
+def _are_probabilities(labels: Any, answers: Any) -> bool:
+    return len(labels.shape) == len(answers.shape) and labels.shape[-1] == answers.shape[-1]
+
+
+def _indices(labels: Any, answers: Any) -> Any:
+    return ops.argmax(labels, axis=-1) if _are_probabilities(labels, answers) else labels

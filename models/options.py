@@ -24,6 +24,7 @@ class TrainingOptions:
       target_weights: What to multiply a target's loss by; 1 for those not named.
       backbone: Name in `models.backbones.BACKBONES`.
       scaling: Method of `pipelines.IntensityScaling`; `exponent` and `floor` are its arguments.
+      augment: Strengths of `pipelines.Augmentation` by name, 0 for those not named.
       epochs: Passes over the training split.
       batch_size: Samples a step.
       learning_rate: Of AdamW, at its greatest.
@@ -46,6 +47,7 @@ class TrainingOptions:
     scaling: str = "power"
     exponent: float = 0.25
     floor: float = math.exp(-17)
+    augment: Mapping[str, float] = dataclasses.field(default_factory=dict)
     epochs: int = 30
     batch_size: int = 32
     learning_rate: float = 1e-3
@@ -70,11 +72,13 @@ class TrainingOptions:
     def _check_names(self) -> None:
         # Here, not above: these import TensorFlow.
         from models.backbones import BACKBONES
+        from pipelines.augmentation import Augmentation
         from pipelines.scaling import METHODS
         from pipelines.targets import CLASSES, get_targets
 
         _check_choice("backbone", self.backbone, tuple(BACKBONES))
         _check_choice("scaling", self.scaling, METHODS)
+        Augmentation.parse([f"{name}:{strength}" for name, strength in self.augment.items()])
         targets = get_targets(self.targets)
         for key, weight in self.target_weights.items():
             if key not in self.targets:
@@ -110,6 +114,19 @@ def parse_target_weights(words: Sequence[str]) -> dict[str, float]:
                 f"target_weights has {word!r}, should be like 'space_group:0.5'"
             ) from error
     return weights
+
+
+def parse_augment(words: Sequence[str]) -> dict[str, float]:
+    """Reads words like 'usual', 'rotation' or 'noise:1e5' into strengths by name.
+
+    Raises:
+      CbedError: A word has another form, or a strength is out of range.
+    """
+    if not words:
+        return {}
+    from pipelines.augmentation import Augmentation  # TensorFlow
+
+    return Augmentation.parse(words).strengths()
 
 
 def _as_text(value: Any) -> str:

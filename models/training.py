@@ -14,10 +14,12 @@ import tensorflow as tf
 from cbed_tf import __version__
 from cbed_tf.manifest import Manifest, load_manifest
 from models import callbacks, figures, runs
+from models.augmented import AugmentedModel
 from models.heads import make_loss, make_metrics
 from models.network import build_model, front_for
 from models.options import TrainingOptions
-from pipelines import IntensityScaling, Target, get_targets, load_dataset
+from pipelines import Augment, Augmentation, IntensityScaling, Target, get_targets, load_dataset
+from pipelines.targets import CLASSES
 
 _LOG = logging.getLogger(__name__)
 _WARMUP_SHARE = 20
@@ -123,13 +125,14 @@ def _load(data_dir: str | os.PathLike, split: str, options: TrainingOptions) -> 
 def _class_weights(options: TrainingOptions) -> dict[str, str] | None:
     if options.class_weights == "none":
         return None
-    return {t.key: options.class_weights for t in get_targets(options.targets) if t.class_names}
+    targets = get_targets(options.targets)
+    return {t.key: options.class_weights for t in targets if t.kind == CLASSES}
 
 
 def _make_models(
     manifest: Manifest, options: TrainingOptions, steps: int
 ) -> tuple[keras.Model, keras.Model]:
-    """Returns the model to save, for raw intensities, and its front that fits the data set."""
+    """Returns the model to save, for raw intensities, and the form of it that is fitted."""
     targets = get_targets(options.targets)
     with _precision(options.mixed_precision):
         scaling = IntensityScaling(
@@ -139,6 +142,9 @@ def _make_models(
             manifest.image_shape, targets, manifest.statistics, options.backbone, scaling
         )
         fitted = front_for(model, manifest.encoding)
+        if any(options.augment.values()):
+            augment = Augment(Augmentation(**options.augment), options.seed, name="augment")
+            fitted = AugmentedModel(model, augment, fitted, name=f"{fitted.name}_augmented")
         optimizer = _make_optimizer(options, steps)
         # Both with one optimizer, so that its state is saved too.
         for compiled in dict.fromkeys((model, fitted)):

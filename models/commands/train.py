@@ -49,6 +49,14 @@ flags.DEFINE_float("exponent", Defaults.exponent, "Of --scaling=power.", flag_va
 flags.DEFINE_float(
     "floor", Defaults.floor, "Of --scaling=log: anything below counts as this.", flag_values=FLAGS
 )
+flags.DEFINE_list(
+    "augment",
+    [],
+    "How to change training samples at random: usual (all but mixup), or any of rotation, mirror, "
+    "shift, ellipticity, permutation, noise, erasing, mixup, with commas between; each perhaps "
+    "with its strength, like rotation:15,noise:1e5. cbed preview shows what it does.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_integer(
     "epochs", Defaults.epochs, "Passes over the training split.", flag_values=FLAGS
 )
@@ -99,10 +107,12 @@ def options_from_flags() -> options.TrainingOptions:
     """
     values = {field.name: FLAGS[field.name].value for field in dataclasses.fields(Defaults)}
     try:
-        weights = options.parse_target_weights(values["target_weights"])
-        return options.TrainingOptions(
-            **{**values, "targets": tuple(values["targets"]), "target_weights": weights}
-        )
+        parsed = {
+            "targets": tuple(values["targets"]),
+            "target_weights": options.parse_target_weights(values["target_weights"]),
+            "augment": options.parse_augment(values["augment"]),
+        }
+        return options.TrainingOptions(**{**values, **parsed})
     except CbedError as error:
         raise UsageError(f"--{error}") from error
 

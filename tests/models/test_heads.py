@@ -4,6 +4,7 @@ import pytest
 
 from cbed_tf.manifest import Statistics
 from models.heads import (
+    ClassCrossEntropy,
     Destandardize,
     StandardizedHuber,
     add_head,
@@ -37,6 +38,26 @@ def test_class_loss_is_minus_the_logarithm_of_the_probability():
     probabilities[0, 3] = 0.4
     loss = make_loss(TARGETS["crystal_system"], None)
     assert float(loss(np.array([3]), probabilities)) == pytest.approx(-np.log(0.4), rel=1e-5)
+
+
+def test_class_loss_of_a_mixture_is_the_mixture_of_the_losses():
+    answers = np.float32([[0.1, 0.2, 0.7]] * 2)
+    loss = ClassCrossEntropy(reduction="none")
+    first, second = (loss(np.array([k, k]), answers).numpy() for k in (0, 2))
+    mixed = loss(np.float32([[0.75, 0, 0.25]] * 2), answers)
+    np.testing.assert_allclose(mixed, 0.75 * first + 0.25 * second, rtol=1e-5)
+
+
+def test_class_metrics_of_a_mixture_look_at_the_larger_share():
+    answers = np.float32([np.arange(10), np.arange(10)[::-1]])
+    mixtures = np.zeros((2, 10), np.float32)
+    mixtures[:, 9], mixtures[:, 2] = 0.6, 0.4
+    top1, top5 = make_metrics(TARGETS["point_group"])
+    for labels in (mixtures, np.array([9, 9])):
+        for metric in (top1, top5):
+            metric.reset_state()
+            metric.update_state(labels, answers)
+            assert float(metric.result()) == 0.5
 
 
 def test_fraction_loss_is_the_cross_entropy_of_shares():

@@ -1,0 +1,143 @@
+"""Training on augmented batches: on the device, with labels, and in training alone."""
+
+import csv
+
+import keras
+import numpy as np
+import pytest
+
+from cbed_tf.__main__ import main
+from cbed_tf.convert import convert_archive
+from cbed_tf.manifest import load_manifest
+from cbed_tf.plan import ConvertOptions
+from models import AugmentedModel, build_model, compile_model, load_trained_model
+from models.options import TrainingOptions
+from models.training import train
+from pipelines import Augment, Augmentation, IntensityScaling, get_targets, load_dataset
+
+EVERYTHING = "usual,mixup"
+KEYS = ("space_group", "d_hkls_angstrom", "composition")  # a kind of label each
+
+
+@pytest.fixture(scope="module")
+def encoded_toys(toy_archive, tmp_path_factory):
+    """The toy archive as 16-bit patterns; not to be changed."""
+    folder = tmp_path_factory.mktemp("encoded") / "shards"
+    convert_archive(toy_archive, folder, ConvertOptions(encoding="uint16"), workers=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def augmented_run(toy_dataset, tmp_path_factory):
+    """A run of two epochs with every augmentation; not to be changed."""
+    folder = tmp_path_factory.mktemp("augmented") / "run"
+    words = [f"--data_dir={toy_dataset}", f"--run_dir={folder}", f"--targets={','.join(KEYS)}"]
+    words += [f"--augment={EVERYTHING}", "--class_weights=balanced"]
+    assert main(["train", *words, "--epochs=2", "--batch_size=4", "--seed=3"]) == 0
+    return folder
+
+
+def build(folder, keys):
+    manifest = load_manifest(folder)
+    keras.utils.set_random_seed(0)
+    targets = get_targets(keys)
+    return build_model(manifest.image_shape, targets, manifest.statistics), targets, manifest
+
+
+def test_a_run_learns_from_labels_of_every_kind(augmented_run):
+    with (augmented_run / "log.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 2
+    assert {f"val_{key}_loss" for key in KEYS} <= set(rows[0])
+    assert all(np.isfinite(float(number)) for row in rows for number in row.values())
+
+
+def test_the_saved_model_knows_of_no_augmentation(augmented_run, toy_dataset):
+    model = load_trained_model(augmented_run)
+    assert not [name for name in (x.name for x in model.layers) if "augment" in name]
+    images = next(iter(load_dataset(toy_dataset, "test", 4)))[0]
+    once, again = (model(images, training=True) for _ in range(2))
+    np.testing.assert_array_equal(once["space_group"], again["space_group"])
+    assert (augmented_run / "run.flags").read_text().count("--augment=rotation:180.0,") == 1
+
+
+def test_the_flagfile_repeats_the_run(augmented_run, tmp_path):
+    words = [f"--flagfile={augmented_run / 'run.flags'}", f"--run_dir={tmp_path / 'again'}"]
+    assert main(["train", *words]) == 0
+    assert (tmp_path / "again/log.csv").read_text() == (augmented_run / "log.csv").read_text()
+
+
+def test_16_bit_patterns_are_augmented_and_judged(encoded_toys, tmp_path):
+    options = TrainingOptions(
+        ("space_group", "d_hkls_angstrom"),
+        augment={"noise": 1e4, "permutation": 1.0},
+        epochs=1,
+        batch_size=4,
+        mixed_precision=True,
+    )
+    history = train(encoded_toys, tmp_path / "run", options)
+    assert np.isfinite(history["val_loss"]).all()
+    answer = load_trained_model(tmp_path / "run").predict(np.ones((1, 3, 24, 32)), verbose=0)
+    assert answer["space_group"].shape == (1, 230)
+
+
+def test_training_changes_batches_and_evaluation_does_not(toy_dataset):
+    model, targets, manifest = build(toy_dataset, ["space_group"])
+    seen = []
+
+    class Spy(Augment):
+        def call(self, batch, training=None):
+            changed = super().call(batch, training)
+            seen.append((batch[0].numpy(), changed[0].numpy(), changed[1]["space_group"].shape))
+            return changed
+
+    fitted = AugmentedModel(model, Spy(Augmentation.parse(EVERYTHING.split(","))))
+    compile_model(fitted, targets, manifest, keras.optimizers.SGD(1e-3))
+    fitted.run_eagerly = True
+    data = load_dataset(toy_dataset, "train", 4)
+    fitted.fit(data.take(2), verbose=0)
+    assert len(seen) == 2
+    assert all((before != after).any() and shape == (4, 230) for before, after, shape in seen)
+
+    expected = model.predict(data, verbose=0)["space_group"]
+    np.testing.assert_array_equal(fitted.predict(data, verbose=0)["space_group"], expected)
+    fitted.evaluate(data, verbose=0)
+    assert len(seen) == 2
+
+
+def test_weights_are_shared(toy_dataset):
+    model, targets, manifest = build(toy_dataset, ["energy_keV"])
+    before = [weight.copy() for weight in model.get_weights()]
+    fitted = AugmentedModel(model, Augment(Augmentation(erasing=0.2), seed=1))
+    compile_model(fitted, targets, manifest, keras.optimizers.SGD(1e-3))
+    fitted.fit(load_dataset(toy_dataset, "train", 4, targets=["energy_keV"]), verbose=0)
+    assert any((a != b).any() for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_a_network_of_ones_own_learns_from_whole_batches(toy_dataset):
+    images = keras.Input((3, 24, 32))
+    flat = keras.layers.Flatten()(IntensityScaling()(images))
+    own = keras.Model(images, {"crystal_system": keras.layers.Dense(7, "softmax")(flat)})
+    fitted = AugmentedModel(own, Augment(Augmentation(mixup=0.5, rotation=30)))
+    fitted.compile("sgd", "categorical_crossentropy")
+    history = fitted.fit(
+        load_dataset(toy_dataset, "train", 4, targets=["crystal_system"]), verbose=0
+    )
+    assert np.isfinite(history.history["loss"]).all()
+
+
+def test_wrong_strengths_are_usage_errors(toy_dataset, tmp_path, capsys):
+    common = [f"--data_dir={toy_dataset}", f"--run_dir={tmp_path / 'run'}"]
+    for flag, message in (
+        ("--augment=blur", "--augment has 'blur', should be some of usual, rotation"),
+        ("--augment=shift:2", "shift is 2.0, should be from 0 to 0.5"),
+    ):
+        assert main(["train", *common, flag]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_the_help_names_every_augmentation():
+    from models.commands.train import FLAGS
+
+    for name in Augmentation.parse(EVERYTHING.split(",")).strengths():
+        assert name in FLAGS["augment"].help
