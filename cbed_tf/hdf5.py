@@ -1,8 +1,10 @@
 """Reads CBED archives in HDF5: where samples hide, where the bytes of their patterns lie.
 
-Only this module and `hdf5_attributes.py`, which knows how attributes are encoded, touch h5py. Both
-hand out plain Python and numpy values with row k of every per-view quantity belonging to view k.
-Whether the values make sense is decided in `checks.py`.
+Only this module and `hdf5_attributes.py`, which knows how attributes are encoded, touch h5py. What
+`hdf5_headers.py` can tell from a file's bytes is taken from there, as that is several times faster;
+everything else, and every refusal, comes from HDF5. Either way this module hands out plain Python
+and numpy values with row k of every per-view quantity belonging to view k. Whether the values make
+sense is decided in `checks.py`.
 """
 
 import contextlib
@@ -118,6 +120,9 @@ class ArchiveFile:
         Raises:
           SampleError: There are none, they are not float32, or they were never written.
         """
+        place = self._stack_in_header(self._open(group))
+        if place is not None:
+            return Stack(*place)
         dataset = self._stack_dataset(group)
         try:
             shape, file_type = dataset.shape, dataset.get_type()
@@ -150,17 +155,25 @@ class ArchiveFile:
             raise SampleError(f"{IMAGE} cannot be read: {error}") from error
 
     def _attributes_in_header(self, group_id: h5g.GroupID) -> dict[str, Any] | None:
-        """Returns a sample's attributes without HDF5, None where only HDF5 can tell them."""
+        address = self._header_address(group_id, b".")
+        stored = None if address is None else self._headers.attributes(address)
+        return None if stored is None else convert_stored(stored)
+
+    def _stack_in_header(self, group_id: h5g.GroupID) -> tuple[tuple[int, ...], int] | None:
+        address = self._header_address(group_id, IMAGE.encode())
+        return None if address is None else self._headers.contiguous_float32(address)
+
+    def _header_address(self, group_id: h5g.GroupID, name: bytes) -> int | None:
+        """Returns where in this file a header lies, None where only HDF5 can read it."""
         if self._headers is None:
             return None
         try:
-            place = h5g.get_objinfo(group_id)
-            if place.fileno != self._number:
-                return None  # a link to another file
-            stored = self._headers.attributes(place.objno[0])
+            # The cheapest call that finds the header, and checks its blocks on the way.
+            found = h5g.get_objinfo(group_id, name)
         except READ_ERRORS:
             return None
-        return None if stored is None else convert_stored(stored)
+        # Else behind a link to another file.
+        return found.objno[0] if found.fileno == self._number else None
 
     def _open(self, group: str) -> h5g.GroupID:
         if self._last_group is None or self._last_group[0] != group:

@@ -1,4 +1,4 @@
-"""Reads samples' attributes from the bytes of their headers and through HDF5, and compares.
+"""Reads samples from the bytes of their headers and through HDF5, and compares.
 
 HDF5 may die on a damaged file, or never return: call `compare_file` through `engine.run_tasks`.
 """
@@ -16,12 +16,31 @@ from cbed_tf.schema import ATTRIBUTES
 
 
 def read_from_header(group):
-    """What the header reader makes of a group; None where it gives up."""
+    """What the header reader makes of a group's attributes; None where it gives up."""
     reader = open_headers(group.file.id.get_vfd_handle())
-    if reader is None:
-        return None
-    stored = reader.attributes(h5py.h5g.get_objinfo(group.id).objno[0])
+    stored = reader.attributes(h5py.h5g.get_objinfo(group.id).objno[0]) if reader else None
     return None if stored is None else convert_stored(stored)
+
+
+def place_from_header(group):
+    """Shape and address of a group's patterns; None where the header reader gives up."""
+    reader = open_headers(group.file.id.get_vfd_handle())
+    try:
+        address = h5py.h5g.get_objinfo(group.id, b"cbed_stack").objno[0]
+    except READ_ERRORS:
+        return None
+    return reader.contiguous_float32(address) if reader else None
+
+
+def place_through_hdf5(group):
+    """The same through HDF5; None where there are no contiguous patterns in float32."""
+    try:
+        dataset = group["cbed_stack"]
+        offset = dataset.id.get_offset()
+        assert dataset.id.get_type().equal(h5py.h5t.IEEE_F32LE)
+        return None if offset is None else (dataset.shape, offset)
+    except (AssertionError, *READ_ERRORS):
+        return None
 
 
 def read_through_hdf5(group):
@@ -59,6 +78,8 @@ def compare_file(path: Path) -> Counter:
 
 
 def _compare_group(group):
+    place = place_from_header(group)
+    assert place is None or place == place_through_hdf5(group), f"{group.name} is not there"
     found, expected = read_from_header(group), read_through_hdf5(group)
     if found is None:
         return "given up" if expected else "refused by both"

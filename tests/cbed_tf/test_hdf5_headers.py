@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 from archives import FLOATS, write_file, write_sample
 from fuzzing import damage, find_metadata
-from two_ways import assert_equal, compare_file, read_from_header, read_through_hdf5
+from two_ways import (
+    assert_equal,
+    compare_file,
+    place_from_header,
+    place_through_hdf5,
+    read_from_header,
+    read_through_hdf5,
+)
 
 import cbed_tf
 from cbed_tf import engine, hdf5, hdf5_headers
@@ -53,6 +60,8 @@ def test_equals_what_hdf5_reads(file, padded, text_as_bytes, parent, storage):
         assert len(file[parent]) == 40
         for group in file[parent].values():
             assert_read_both_ways(group)
+            assert place_from_header(group) == place_through_hdf5(group)
+            assert (place_from_header(group) is None) == bool(storage)
 
 
 @pytest.mark.parametrize("views", [1, 2, 5])
@@ -209,6 +218,43 @@ def test_a_sample_behind_a_link_to_another_file(tmp_path):
         formulas = [archive_file.attributes(f"sample_0_{k}")["formula"] for k in range(3)]
     expected = [synthetic_attributes(number)["formula"] for number in (7, 0, 7)]
     assert formulas == expected
+
+
+@pytest.mark.parametrize("options", [{}, {"track_times": True}])
+def test_patterns_of_known_form(file, options):
+    group = write(file)
+    del group["cbed_stack"]
+    group.create_dataset("cbed_stack", data=synthetic_stack(3), **options)
+
+    with reopened(file) as file:
+        place = place_from_header(file["sample_0_0"])
+        assert place == place_through_hdf5(file["sample_0_0"])
+        content = open(file.filename, "rb").read()  # noqa: SIM115
+    stack = np.ndarray(place[0], "<f4", content, place[1])
+    assert stack.tobytes() == synthetic_stack(3).tobytes()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"data": np.zeros((3, 4, 4))},
+        {"data": np.zeros((3, 4, 4), ">f4")},
+        {"data": np.zeros((3, 4, 4), "i4")},
+        {"shape": (3, 4, 4), "dtype": "f4"},  # never written
+        {"shape": (3, 0, 4), "dtype": "f4"},
+        {"data": np.zeros((3, 4, 4), "f4"), "chunks": (1, 4, 4)},
+        {"data": np.zeros((3, 4, 4), "f4"), "maxshape": (None, 4, 4)},
+        {"data": np.zeros((3, 4, 4), "f4"), "fillvalue": 1.0},
+        {"data": np.zeros((3, 4, 4), "f4"), "external": [("raw", 0, 192)]},
+    ],
+)
+def test_gives_up_on_other_patterns(file, options):
+    group = write(file)
+    del group["cbed_stack"]
+    group.create_dataset("cbed_stack", **options)
+
+    with reopened(file) as file:
+        assert place_from_header(file["sample_0_0"]) is None
 
 
 def test_16_byte_floats_of_another_exponent_are_packed_doubles_too(file):
