@@ -17,6 +17,7 @@ import numpy as np
 from crc32c import crc32c
 
 from cbed_tf.errors import CbedError
+from cbed_tf.joined_crc import join_crcs
 from cbed_tf.schema import FIELDS, IMAGE, Field
 
 # Protocol buffer keys: field number << 3 | wire type 2 (length-delimited).
@@ -54,11 +55,26 @@ def encode_head(
     return _EXAMPLE_FEATURES + _varint(features_bytes) + entries + image_entry
 
 
-def frame(head: bytes, image: memoryview) -> list[bytes | memoryview]:
-    """Returns the buffers that, written one after the other, make one record."""
-    length = _LENGTH.pack(len(head) + len(image))
-    crc = crc32c(image, crc32c(head))
-    return [length + _CRC.pack(_mask(crc32c(length))) + head, image, _CRC.pack(_mask(crc))]
+def frame(head: bytes, image: memoryview, crc: int = 0) -> tuple[list[bytes | memoryview], int]:
+    """Frames an example as a record.
+
+    Args:
+      head: Of the example, from `encode_head`.
+      image: Bytes of the patterns.
+      crc: CRC-32C of all records before it.
+
+    Returns:
+      The buffers that, written one after the other, make the record, and the CRC-32C of all records
+      with it.
+    """
+    size = len(head) + len(image)
+    length = _LENGTH.pack(size)
+    before = length + _CRC.pack(_mask(crc32c(length)))
+    crc_of_example = crc32c(image, crc32c(head))
+    after = _CRC.pack(_mask(crc_of_example))
+    # The patterns are read once for both checksums.
+    crc = crc32c(after, join_crcs(crc32c(before, crc), crc_of_example, size))
+    return [before + head, image, after], crc
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from crc32c import crc32c
 
 from cbed_tf import checks, engine, hdf5, record
 from cbed_tf.durable import new_file, write_atomically
@@ -147,18 +146,15 @@ def _write_records(task: ShardTask, descriptor: int) -> ShardReport:
     position, checksum = 0, 0
     for k, sample, image, intensities in _read_samples(task, report.rejected):
         payload = memoryview(image).cast("B")
-        buffers = record.frame(
-            record.encode_head(sample, len(payload), task.encoding.fields), payload
-        )
+        head = record.encode_head(sample, len(payload), task.encoding.fields)
+        buffers, checksum = record.frame(head, payload, checksum)
         _write_all(descriptor, buffers)
         report.rows.append(task.first_row + k)
         report.image_offsets.append(position + len(buffers[0]))
         report.intensities.append(intensities)
         if PATTERN_MAX in task.encoding.beside:
             report.pattern_max.append(sample[PATTERN_MAX.name].tolist())
-        for buffer in buffers:
-            position += len(buffer)
-            checksum = crc32c(buffer, checksum)
+        position += sum(map(len, buffers))
     shard = Shard(task.name, len(report.rows), position, f"{checksum:08x}")
     return dataclasses.replace(report, shard=shard)
 

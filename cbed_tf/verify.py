@@ -236,6 +236,9 @@ def _compare(task: _ShardTask, row: int, record: Record) -> Iterator[str]:
         return
     fields = task.encoding.fields
     yield from _compare_fields(fields, record.sample, task.index, row, "the index")
+    for name, value in _intensity_range(task.encoding, record).items():
+        if value != task.index[name][row]:
+            yield f"{name} is {value}, the index says {task.index[name][row]}"
     if task.source is not None:
         if not task.source["source_file"][row]:
             yield "the archive does not hold it"
@@ -255,6 +258,14 @@ def _compare_fields(
         value, expected = sample[field.name], columns[field.name][row]
         if not np.array_equal(np.ravel(value), np.ravel(expected)):
             yield f"{field.name} is {value}, {other} says {np.ravel(expected)}"
+
+
+def _intensity_range(encoding: Encoding, record: Record) -> dict[str, np.float32]:
+    """Returns what a record tells of the index columns of that name."""
+    if PATTERN_MAX in encoding.beside:  # the smallest one is not kept exactly
+        return {"intensity_max": record.sample[PATTERN_MAX.name].max()}
+    image = np.frombuffer(record.image, encoding.dtype)
+    return {"intensity_min": image.min(), "intensity_max": image.max()}
 
 
 def _compare_patterns(task: _ShardTask, row: int, record: Record) -> Iterator[str]:

@@ -211,7 +211,7 @@ def test_records_that_differ_from_the_archive_are_found(dataset, archive):
         for item, image in zip(found, images, strict=True):
             sample = {**item.sample, "space_group": int(item.sample["space_group"])}
             head = record.encode_head(sample, len(image), FIELDS)
-            stream.writelines(record.frame(head, memoryview(image)))
+            stream.writelines(record.frame(head, memoryview(image))[0])
 
     said = "\n".join(problems(dataset, archive))
     name = found[2].sample["sample_id"].decode()

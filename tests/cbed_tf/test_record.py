@@ -26,7 +26,7 @@ def written(numbers):
     for number in numbers:
         sample, stack = sample_of(number)
         image = memoryview(stack).cast("B")
-        content += b"".join(record.frame(record.encode_head(sample, len(image)), image))
+        content += b"".join(record.frame(record.encode_head(sample, len(image)), image)[0])
     return content
 
 
@@ -107,7 +107,7 @@ def test_a_record_of_something_else_is_refused():
         )
     )
     payload = example.SerializeToString()
-    content = b"".join(record.frame(payload, memoryview(b"")))
+    content = b"".join(record.frame(payload, memoryview(b""))[0])
 
     with pytest.raises(CbedError, match="unknown feature 'label'"):
         list(record.read_records(io.BytesIO(content), Path("a")))
@@ -119,7 +119,7 @@ def test_records_of_another_encoding_are_refused():
     codes, pattern_max = encode_stack(stack)
     image = memoryview(codes).cast("B")
     head = record.encode_head({**sample, "pattern_max": pattern_max}, len(image), fields)
-    content = b"".join(record.frame(head, image))
+    content = b"".join(record.frame(head, image)[0])
 
     (found,) = record.read_records(io.BytesIO(content), Path("a"), fields)
     assert found.sample["pattern_max"].tolist() == pattern_max.tolist()

@@ -72,7 +72,7 @@ def test_patterns_of_another_size_are_found_though_every_checksum_is_right(datas
         for entry in found:
             image = entry.image[:-4]
             head = record.encode_head(entry.sample, len(image))
-            stream.write(b"".join(map(bytes, record.frame(head, image))))
+            stream.write(b"".join(map(bytes, record.frame(head, image)[0])))
 
     listed = "\n".join(problems(dataset, archive))
     assert listed.count("cbed_stack has 9212 bytes, should have 9216") == len(found)
@@ -89,12 +89,17 @@ def test_an_index_that_disagrees_is_found(dataset):
         columns = dict(index)
     columns["space_group"][2] = 199
     columns["image_offset"][3] += 1
+    columns["intensity_max"][4] *= 2
+    columns["intensity_min"][5] = -1
     np.savez(index_path(dataset, "train").open("wb"), **columns)
 
     found = problems(dataset)
-    assert len(found) == 2
+    assert len(found) == 4
     assert "the index says [199]" in found[0]
     assert "patterns at byte" in found[1]
+    assert "intensity_max is " in found[2]
+    assert "intensity_min is " in found[3]
+    assert "the index says -1.0" in found[3]
 
 
 def test_counts_that_disagree_are_found(dataset):
