@@ -24,7 +24,8 @@ from cbed_tf.encoding import ENCODINGS, decode_stack
 from cbed_tf.manifest import load_index, load_manifest
 from cbed_tf.plan import ConvertOptions
 from pipelines import load_dataset
-from pipelines.benchmark import read_at_limit, read_dataset, speed_of
+from pipelines.benchmark import speed_of
+from pipelines.benchmark_stages import read_at_limit, read_dataset
 
 
 def main():
