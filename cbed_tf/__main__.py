@@ -16,6 +16,7 @@ COMMANDS = {
     "inspect": ("cbed_tf.commands.inspect", "what an archive holds, and whether it is sound"),
     "convert": ("cbed_tf.commands.convert", "HDF5 archive -> TFRecord data set"),
     "verify": ("cbed_tf.commands.verify", "re-reads a data set against checksums and archive"),
+    "preview": ("pipelines.commands.preview", "pictures of what a model will be given"),
     "benchmark": ("models.commands.benchmark", "how fast this machine feeds a model, and trains it"),
     "train": ("models.commands.train", "trains a model on a data set"),
     "evaluate": ("models.commands.evaluate", "scores a run beside its baselines"),

@@ -41,6 +41,7 @@ class Panels:
       space_group: International number; None if not known.
       energy_keV: Beam energy; None if not known.
       z_dirs: Zone axes, (views, 3); None if not known.
+      notes: Further lines about it.
     """
 
     stack: np.ndarray
@@ -49,6 +50,7 @@ class Panels:
     space_group: int | None = None
     energy_keV: float | None = None
     z_dirs: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
 
 
 def for_display(pattern: np.ndarray, exponent: float = EXPONENT) -> np.ndarray:
@@ -121,6 +123,58 @@ def gallery_figure(samples: Sequence[Panels], panel: int = 256) -> "Figure":
         _draw_row(figure, _LABEL_WIDTH, top, sample, stack, (size[0], size[1]))
     note = f"{_SCALING}, each pattern scaled to its own maximum"
     _text(figure, total_width - _GAP, row_height * len(samples) + 12, note, 9, _FAINT, "right")
+    return figure
+
+
+def pairs_figure(
+    before: Sequence[Panels], after: Sequence[Panels], titles: tuple[str, str], panel: int = 256
+) -> "Figure":
+    """Draws samples in two states side by side, a row each: what it is now, before, after.
+
+    Args:
+      before: What to draw on the left; at least one, all with as many patterns of the same size.
+      after: The same samples, for the right; what is said of them is said of these.
+      titles: Of the two halves.
+      panel: About the width of a pattern in pixels.
+    """
+    _, panel_width, panel_height = _fitted(after[0].stack, panel)
+    row_height = _TITLE + panel_height + _GAP
+    half = len(after[0].stack) * (panel_width + _GAP)
+    lefts = (_LABEL_WIDTH, _LABEL_WIDTH + half + 2 * _GAP)
+    figure = _figure(lefts[1] + half, _TITLE + row_height * len(after) + _TITLE)
+    for left, title, samples in zip(lefts, titles, (before, after), strict=True):
+        _text(figure, left, 22, title, 13)
+        for row, sample in enumerate(samples):
+            stack, *size = _fitted(sample.stack, panel)
+            _draw_row(figure, left, _TITLE + row * row_height, sample, stack, (size[0], size[1]))
+    for row, sample in enumerate(after):
+        _draw_label(figure, 2 * _TITLE + row * row_height, sample)
+    bottom = _TITLE + row_height * len(after) + 12
+    note = f"{_SCALING}, each pattern scaled to its own maximum"
+    _text(figure, lefts[1] + half - _GAP, bottom, note, 9, _FAINT, "right")
+    return figure
+
+
+def grid_figure(
+    patterns: Sequence[tuple[str, np.ndarray]], columns: int, panel: int = 256
+) -> "Figure":
+    """Draws single patterns under their titles, row by row.
+
+    Args:
+      patterns: Title and raw intensities (height, width) of each, all of one size.
+      columns: Patterns in a row.
+      panel: About the width of a pattern in pixels.
+    """
+    _, width, height = _fitted(patterns[0][1][None], panel)
+    row_height = _TITLE + height
+    rows = -(-len(patterns) // columns)
+    figure = _figure(columns * (width + _GAP) - _GAP, rows * row_height)
+    for number, (title, pattern) in enumerate(patterns):
+        row, column = divmod(number, columns)
+        left, top = column * (width + _GAP), row * row_height + _TITLE
+        axes = _axes(figure, left, top, width, height)
+        draw_patterns([axes], _fitted(pattern[None], panel)[0])
+        axes.set_title(title, fontsize=11, color=_INK, pad=6)
     return figure
 
 
@@ -200,7 +254,7 @@ def _facts(sample: Panels) -> list[str]:
         ]
     if sample.energy_keV is not None:
         facts.append(f"{sample.energy_keV:g} keV")
-    return facts
+    return [*facts, *sample.notes]
 
 
 def _figure(width: int, height: int) -> "Figure":

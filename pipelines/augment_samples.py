@@ -64,7 +64,7 @@ class MixUp(AugmentLayer):
     their loss is linear in the label, so it is exactly the mixture of the two losses. Between two
     energies or d-spacings lies one that neither crystal has, so a quantity keeps the label of one
     of the two, drawn by their shares; on average over draws, that is the mixture of the two losses
-    again. Weights are mixed such that this holds for weighted losses.
+    again. Weights are mixed such that this holds for weighted losses. What is no target stays.
 
     Args:
       share: Greatest share of the other sample, up to 0.5.
@@ -103,7 +103,9 @@ def _mix_label(
 ) -> tuple[Any, Any]:
     """Returns a label and its weight (None without weights), mixed."""
     target = TARGETS.get(key)
-    if target is None or target.kind == QUANTITY:
+    if target is None:
+        return label, weight
+    if target.kind == QUANTITY:
         chosen = ops.where(drawn, other, ops.arange(ops.shape(other)[0]))
         return ops.take(label, chosen, axis=0), _taken(weight, chosen)
     if target.kind == CLASSES:
