@@ -3,16 +3,22 @@
 DEMO_DIR ?= demo
 DATA_DIR ?=
 ARGS ?=
+ARCHIVE ?=
+SCRATCH ?= build/peers
+PEERS ?= --rounds=5 --seconds=3
 
-.PHONY: help demo test test-long lint benchmark clean environment test-environment
+.PHONY: help demo test test-long lint benchmark benchmark-peers clean environment test-environment peers-environment
 
 help:  ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
 	@echo
 	@echo '  PYTHON=python3.12             the Python to use'
 	@echo '  REQUIREMENTS=FILE             requirements.txt or requirements-latest.txt; without it, the first that fits'
 	@echo '  DEMO_DIR=FOLDER               where the demo writes (demo)'
 	@echo '  DATA_DIR=FOLDER               the data set that benchmark reads (the converted sample archive)'
+	@echo '  ARCHIVE=FOLDER                the archive of that data set, for the peers (the sample archive)'
+	@echo '  PEERS="--rounds=1"            what the peers are measured with; PEERS= leaves them out of benchmark'
+	@echo '  SCRATCH=FOLDER                where the peers keep their files, of the archive five times (build/peers)'
 	@echo '  ARGS="-k convert"             what test hands on to pytest, benchmark to cbed benchmark'
 	@echo '  CBED_TEST_ARCHIVE=FOLDER      real data for the tests that can use it'
 
@@ -53,18 +59,33 @@ lint: test-environment  ## ruff check and ruff format --check
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 
-benchmark: environment  ## how fast this machine feeds a model
+benchmark: environment  ## how fast this machine feeds a model, and then the peers, see below
 ifeq ($(DATA_DIR),)
 	rm -rf build/sample_shards
 	$(CBED) convert --input_dir="$(SAMPLE_ARCHIVE)" --output_dir=build/sample_shards
 endif
 	$(CBED) benchmark --data_dir="$(or $(DATA_DIR),build/sample_shards)" $(ARGS)
+ifneq ($(PEERS),)
+ifeq ($(DATA_DIR),)
+	@$(MAKE) --no-print-directory benchmark-peers
+else ifneq ($(ARCHIVE),)
+	@$(MAKE) --no-print-directory benchmark-peers
+else
+	@echo 'No peers: they read the archive that $(DATA_DIR) was made of. Name it: ARCHIVE=FOLDER'
+endif
+endif
+
+benchmark-peers: peers-environment  ## other input pipelines on the same samples: half an hour, 8 GB to install
+	$(PEERS_VENV)/bin/python tests/benchmarks/peers "$(or $(ARCHIVE),cbed_tf/sample_archive)" "$(SCRATCH)" \
+		$(if $(DATA_DIR),--data_dir="$(DATA_DIR)") $(PEERS)
 
 clean:  ## remove the demo, the environments, build products and caches
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
 	@$(call discard,$(DEMO_DIR),$(DEMO_MARK))
 	@$(call discard,.venv,$(VENV_MARK))
 	@$(call discard,.venv-latest,$(VENV_MARK))
+	@$(call discard,.venv-benchmark,$(VENV_MARK))
+	@$(call discard,.venv-latest-benchmark,$(VENV_MARK))
 	find . -path ./.git -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
 # $(call discard,FOLDER,MARK): removes FOLDER if it is empty, or if MARK in it says that make made it; refuses otherwise.
@@ -75,7 +96,8 @@ discard = if [ -e "$(1)/$(2)" ]; then echo 'rm -rf $(1)'; rm -rf "$(1)"; \
 # ---- The environment
 #
 # The first Python that fits a requirement set, and the first set that it fits, make a virtual environment: .venv from
-# requirements.txt, .venv-latest from requirements-latest.txt. What went into it is stamped, so that it is made once, and
+# requirements.txt, .venv-latest from requirements-latest.txt; with requirements-benchmark.txt on top, the same name and
+# -benchmark. What went into it is stamped, so that it is made once, and
 # again only when the Python, the requirement files or pyproject.toml change. A stamp is written last: an interrupted
 # installation leaves none.
 
@@ -119,6 +141,8 @@ SET = $(if $(filter requirements%,$(word 1,$(PICKED))),$(word 1,$(PICKED)),$(err
 VERSION = $(word 2,$(PICKED))
 INTERPRETER = $(wordlist 3,99,$(PICKED))
 VENV = .venv$(SET:requirements%.txt=%)
+PEERS_VENV = $(VENV)-benchmark
+PEERS_FILES = $(SET) requirements-benchmark.txt
 VENV_MARK := .made-by-make
 
 # $(call once,STAMP,FILES,COMMAND): runs COMMAND unless STAMP says that it succeeded for FILES as they are, for this Python
@@ -126,20 +150,29 @@ VENV_MARK := .made-by-make
 once = stamp="$$(cat "$(1)" 2>/dev/null)"; now="$(VERSION) $(INTERPRETER) $(CURDIR) $$(cat $(2) | cksum)"; \
 	if [ "$$stamp" != "$$now" ]; then rm -f "$(1)"; { $(3); } && echo "$$now" > "$(1)"; fi
 
-PIP_INSTALL = $(VENV)/bin/python -m pip install --disable-pip-version-check
+# $(call install,FOLDER): pip install, into this environment.
+install = $(1)/bin/python -m pip install --disable-pip-version-check
 
-define MAKE_VENV
-echo 'Making $(VENV): 2.3 GB, most of it TensorFlow, so this takes a few minutes, once.' && \
-($(call discard,$(VENV),$(VENV_MARK))) && \
-mkdir $(VENV) && touch $(VENV)/$(VENV_MARK) && \
-"$(INTERPRETER)" -m venv $(VENV) && \
-$(PIP_INSTALL) -r $(SET)
+# $(call make_venv,FOLDER,FILES,SIZE): an environment of these requirement files.
+define make_venv
+echo 'Making $(1): $(3), so this takes a few minutes, once.' && \
+($(call discard,$(1),$(VENV_MARK))) && \
+mkdir $(1) && touch $(1)/$(VENV_MARK) && \
+"$(INTERPRETER)" -m venv $(1) && \
+$(call install,$(1)) $(patsubst %,-r %,$(2))
 endef
+SIZE := 2.3 GB, most of it TensorFlow
+PEERS_SIZE := 8 GB, most of it TensorFlow and what torch brings
 
 environment:
 	@echo '$(FOUND) with $(SET), in $(VENV)'
-	@$(call once,$(VENV)/.installed-requirements,$(SET),$(MAKE_VENV))
-	@$(call once,$(VENV)/.installed-package,pyproject.toml,$(PIP_INSTALL) --quiet --no-deps -e .)
+	@$(call once,$(VENV)/.installed-requirements,$(SET),$(call make_venv,$(VENV),$(SET),$(SIZE)))
+	@$(call once,$(VENV)/.installed-package,pyproject.toml,$(call install,$(VENV)) --quiet --no-deps -e .)
 
 test-environment: environment
-	@$(call once,$(VENV)/.installed-test,$(SET) requirements-test.txt requirements-dask.txt,$(PIP_INSTALL) --quiet -r $(SET) -r requirements-test.txt)
+	@$(call once,$(VENV)/.installed-test,$(SET) requirements-test.txt requirements-dask.txt,$(call install,$(VENV)) --quiet -r $(SET) -r requirements-test.txt)
+
+peers-environment:
+	@echo '$(FOUND) with $(SET) and requirements-benchmark.txt, in $(PEERS_VENV)'
+	@$(call once,$(PEERS_VENV)/.installed-requirements,$(PEERS_FILES),$(call make_venv,$(PEERS_VENV),$(PEERS_FILES),$(PEERS_SIZE)))
+	@$(call once,$(PEERS_VENV)/.installed-package,pyproject.toml,$(call install,$(PEERS_VENV)) --quiet --no-deps -e .)
