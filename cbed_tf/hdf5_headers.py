@@ -1,6 +1,6 @@
 """Reads attributes and places of values from the bytes of HDF5 object headers, without HDF5.
 
-Asking HDF5 takes four times as long, as every question costs microseconds. This module knows the
+Asking HDF5 takes five times as long, as every question costs microseconds. This module knows the
 few forms in which h5py writes a sample and gives up on everything else, for `hdf5.py` to ask HDF5
 then: it returns what HDF5 would, or None. It raises nothing, whatever the bytes are: every length
 is checked before it is used. What single messages say is known to `hdf5_messages.py`.
