@@ -248,7 +248,8 @@ def test_patterns_of_known_form(file, options):
         {"data": np.zeros((3, 4, 4), "f4"), "external": [("raw", 0, 192)]},
     ],
 )
-def test_gives_up_on_other_patterns(file, options):
+def test_gives_up_on_other_patterns(file, options, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where the external file is written
     group = write(file)
     del group["cbed_stack"]
     group.create_dataset("cbed_stack", **options)
