@@ -14,12 +14,13 @@ import numpy as np
 from cbed_tf.durable import write_atomically
 from cbed_tf.encoding import decode_stack
 from cbed_tf.errors import CbedError
-from cbed_tf.manifest import Manifest, load_index, load_manifest
+from cbed_tf.manifest import Manifest
 from cbed_tf.schema import IMAGE, PATTERN_MAX
 from models import figures, reports, runs, scores
 from models.network import front_for
 from models.prediction_table import quantity_names, space_group_captions
 from pipelines import TARGETS, Target, load_dataset
+from pipelines.remote import load_index, load_manifest
 from pipelines.targets import QUANTITY
 
 _PICTURED_SAMPLES = 6
@@ -58,7 +59,7 @@ def evaluate(
 
     Args:
       run_dir: A run of `train`.
-      data_dir: A data set with patterns of the size that the model was made for.
+      data_dir: A data set with patterns of the size that the model was made for: a folder or URL.
       split: Of the data set.
       checkpoint: 'best' or 'last'.
       batch_size: Samples at a time; changes nothing but speed and memory.

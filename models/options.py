@@ -13,6 +13,7 @@ from cbed_tf.errors import CbedError
 CLASS_WEIGHTS = ("none", "balanced")
 SCHEDULES = ("cosine", "constant")
 READERS = ("gather", "stream")
+AUTO_READER = "auto"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +58,7 @@ class TrainingOptions:
     mixed_precision: bool = False
     deterministic: bool = True
     seed: int = 0
-    reader: str = "gather"
+    reader: str = AUTO_READER
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "learning_rate", "exponent", "floor"):
@@ -66,7 +67,7 @@ class TrainingOptions:
         _check_range("seed", self.seed, least=0, below=2**32)
         _check_choice("class_weights", self.class_weights, CLASS_WEIGHTS)
         _check_choice("schedule", self.schedule, SCHEDULES)
-        _check_choice("reader", self.reader, READERS)
+        _check_choice("reader", self.reader, (*READERS, AUTO_READER))
         self._check_names()
 
     def _check_names(self) -> None:

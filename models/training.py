@@ -12,13 +12,14 @@ import keras
 import tensorflow as tf
 
 from cbed_tf import __version__
-from cbed_tf.manifest import Manifest, load_manifest
+from cbed_tf.manifest import Manifest
 from models import callbacks, figures, runs
 from models.augmented import AugmentedModel
 from models.heads import make_loss, make_metrics
 from models.network import build_model, front_for
 from models.options import TrainingOptions
 from pipelines import Augment, Augmentation, IntensityScaling, Target, get_targets, load_dataset
+from pipelines.remote import is_url, load_manifest
 from pipelines.targets import CLASSES
 
 _LOG = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ def train(
     """Trains a model, with the dev split as its judge where there is one.
 
     Args:
-      data_dir: A data set of `cbed convert`.
+      data_dir: A data set of `cbed convert`: a folder, or a URL.
       run_dir: Folder of the new run.
       options: How to train.
 
@@ -192,7 +193,7 @@ def _flag_lines(
         "# Repeat with: cbed train --flagfile=THIS_FILE --run_dir=ANOTHER_FOLDER",
         f"# cbed-tf {__version__}, tensorflow {tf.__version__}, keras {keras.__version__}, "
         f"on {_device_name()}",
-        f"--data_dir={os.path.abspath(data_dir)}",
+        f"--data_dir={data_dir if is_url(data_dir) else os.path.abspath(data_dir)}",
         f"--run_dir={os.path.abspath(run_dir)}",
         *options.as_flags(),
     ]

@@ -11,12 +11,13 @@ from pathlib import Path
 import tensorflow as tf
 
 from cbed_tf.errors import CbedError
-from cbed_tf.manifest import Manifest, load_index, load_manifest
+from cbed_tf.manifest import Manifest
 from cbed_tf.schema import IMAGE
 from pipelines.epochs import epochs_from, steps_of
 from pipelines.gather import ImageGatherer, gather_dataset
 from pipelines.labels import ClassWeights, LabelMaker
 from pipelines.order import BatchPlan, Hosts, Position, SampleOrder
+from pipelines.remote import is_url, load_index, load_manifest, read_bytes, shard_urls
 from pipelines.scaling import IntensityScaling
 from pipelines.stream import ShardOrder, StreamOptions, element_maker, stream_dataset
 from pipelines.targets import get_targets
@@ -24,6 +25,7 @@ from pipelines.targets import get_targets
 GATHER = "gather"
 STREAM = "stream"
 READERS = (GATHER, STREAM)
+AUTO = "auto"
 SAMPLE_ID = "sample_id"
 _DEFAULT_BUFFER_BYTES = 512 * 2**20
 # Batches made ahead: one being taken, one ready.
@@ -49,7 +51,7 @@ def load_dataset(
     sample_ids: bool = False,
     scaled: bool = False,
     device: str | None = None,
-    reader: str = GATHER,
+    reader: str = AUTO,
     shuffle_block: int = 0,
     shuffle_buffer: int | None = None,
     deterministic: bool = True,
@@ -60,7 +62,7 @@ def load_dataset(
     shuffle buffer and as many batches.
 
     Args:
-      data_dir: Output of `cbed convert`.
+      data_dir: Output of `cbed convert`: a folder, or a URL (see `pipelines.remote.SCHEMES`).
       split: 'train', 'dev' or 'test'.
       batch_size: Samples a batch; the last one is smaller unless `drop_remainder`.
       targets: Keys of `pipelines.TARGETS`.
@@ -82,7 +84,7 @@ def load_dataset(
       scaled: Apply `IntensityScaling()` here, for models that do not start with it.
       device: Copy batches to this device ahead of time ('/GPU:0'), and scale them there.
       reader: 'gather' (local shards, true global shuffle) or 'stream' (shuffles through a buffer).
-        Both give the same elements.
+        Both give the same elements. 'auto' takes 'stream' for URLs, 'gather' for folders.
       shuffle_block: 'gather' keeps so many samples together that lie side by side, for disks that
         hate random reads; see `SampleOrder`. 0 for a true shuffle.
       shuffle_buffer: Samples in the buffer of 'stream'; 512 MiB of them by default.
@@ -99,8 +101,9 @@ def load_dataset(
 
     Raises:
       CbedError: No such data set, split, target or reader, an argument out of range, too few
-        samples for the hosts, or a shard is missing.
+        samples for the hosts, a shard is missing, or a URL cannot be read.
     """
+    reader = _choose_reader(reader, data_dir)
     _check_reader(reader, balance, shuffle_block, shuffle_buffer)
     manifest = load_manifest(data_dir)
     label_maker = LabelMaker(get_targets(targets), class_weights, manifest)
@@ -149,6 +152,7 @@ def load_dataset(
             batches,
             StreamOptions(size, deterministic=deterministic) if shuffle else None,
             element_maker(label_maker, manifest.image_shape, encoding, more),
+            read_bytes(data_dir, entry.shards),
         )
     cardinality = batches.steps if start is None else tf.data.INFINITE_CARDINALITY
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(cardinality))
@@ -191,11 +195,22 @@ def _options() -> tf.data.Options:
     return options
 
 
+def _choose_reader(reader: str, data_dir: str | os.PathLike) -> str:
+    if reader == AUTO:
+        return STREAM if is_url(data_dir) else GATHER
+    if reader == GATHER and is_url(data_dir):
+        raise CbedError(
+            f"reader='gather' needs local files, and {data_dir} is a URL: copy the data set here, "
+            f"or use reader='stream'"
+        )
+    return reader
+
+
 def _check_reader(
     reader: str, balance: float, shuffle_block: int, shuffle_buffer: int | None
 ) -> None:
     if reader not in READERS:
-        raise CbedError(f"reader is {reader!r}, should be one of {', '.join(READERS)}")
+        raise CbedError(f"reader is {reader!r}, should be one of {', '.join((*READERS, AUTO))}")
     if reader == STREAM and (balance or shuffle_block):
         raise CbedError("balance and shuffle_block need reader='gather', which can read any sample")
     if shuffle_buffer is not None and shuffle_buffer < 1:
@@ -209,7 +224,11 @@ def _check_start(start: Position | None, batches: BatchPlan) -> None:
         )
 
 
-def _shard_paths(data_dir: str | os.PathLike, manifest: Manifest, split: str) -> list[Path]:
+def _shard_paths(
+    data_dir: str | os.PathLike, manifest: Manifest, split: str
+) -> list[Path] | list[str]:
+    if is_url(data_dir):
+        return shard_urls(os.fspath(data_dir), manifest.split(split).shards)
     paths = [Path(data_dir) / shard.name for shard in manifest.split(split).shards]
     missing = [str(path) for path in paths if not path.is_file()]
     if missing:

@@ -89,6 +89,7 @@ def stream_dataset(
     batches: BatchPlan,
     options: StreamOptions | None,
     make_element: Callable[[tf.Tensor], tuple],
+    read_bytes: int | None = None,
 ) -> tf.data.Dataset:
     """Returns what `make_element` makes of batches of serialized records.
 
@@ -99,12 +100,13 @@ def stream_dataset(
       batches: Where batches start and stop.
       options: How to shuffle; None for the records in their order.
       make_element: See `element_maker`.
+      read_bytes: How much of a shard to ask for at a time; None leaves it to TensorFlow.
     """
     keep_freed_memory()
     bounds = tf.constant(batches.bounds, tf.int64)
 
     def batches_of_epoch(epoch: tf.Tensor, first_step: tf.Tensor) -> tf.data.Dataset:
-        records = _records(epoch, paths, order, options)
+        records = _records(epoch, paths, order, options, read_bytes)
         # What comes before the first step is read, though not parsed: a shuffle buffer has no other
         # way back to its state.
         return _in_batches(records.skip(bounds[first_step]), first_step, batches)
@@ -117,7 +119,11 @@ def stream_dataset(
 
 
 def _records(
-    epoch: tf.Tensor, paths: Sequence[str], order: ShardOrder, options: StreamOptions | None
+    epoch: tf.Tensor,
+    paths: Sequence[str],
+    order: ShardOrder,
+    options: StreamOptions | None,
+    read_bytes: int | None,
 ) -> tf.data.Dataset:
     """Returns the serialized records of a host's part of an epoch, in their order."""
     numbers = tf.numpy_function(order.pieces, [epoch], (tf.int64,) * 3, stateful=False)
@@ -125,7 +131,7 @@ def _records(
     pieces = tf.data.Dataset.from_tensor_slices((tf.gather(list(paths), shards), skip, take))
 
     def read(path: tf.Tensor, skip: tf.Tensor, take: tf.Tensor) -> tf.data.Dataset:
-        return tf.data.TFRecordDataset(path).skip(skip).take(take)
+        return tf.data.TFRecordDataset(path, buffer_size=read_bytes).skip(skip).take(take)
 
     if options is None:
         return pieces.flat_map(read)

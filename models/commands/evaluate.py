@@ -14,7 +14,9 @@ FLAGS = flags.FlagValues()
 define_run_dir(FLAGS)
 define_checkpoint(FLAGS)
 define_batch_size(FLAGS)
-flags.DEFINE_string("data_dir", None, "Data set of cbed convert.", required=True, flag_values=FLAGS)
+flags.DEFINE_string(
+    "data_dir", None, "Data set of cbed convert: folder or URL.", required=True, flag_values=FLAGS
+)
 flags.DEFINE_enum("split", "test", SPLITS, "Which split to score.", flag_values=FLAGS)
 
 

@@ -16,7 +16,9 @@ from models import options
 from models.options import TrainingOptions as Defaults
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string("data_dir", None, "Data set of cbed convert.", required=True, flag_values=FLAGS)
+flags.DEFINE_string(
+    "data_dir", None, "Data set of cbed convert: folder or URL.", required=True, flag_values=FLAGS
+)
 flags.DEFINE_string(
     "run_dir", None, "New folder for models and logs.", required=True, flag_values=FLAGS
 )
@@ -93,8 +95,8 @@ flags.DEFINE_integer("seed", Defaults.seed, "Of weights and order.", flag_values
 flags.DEFINE_enum(
     "reader",
     Defaults.reader,
-    options.READERS,
-    "How shards are read: gather for local files, stream for everything else.",
+    (*options.READERS, options.AUTO_READER),
+    "How shards are read: gather for local files, stream for URLs; auto chooses.",
     flag_values=FLAGS,
 )
 
