@@ -11,6 +11,7 @@ import functools
 import os
 import resource
 import socket
+import ssl
 import tempfile
 import urllib.error
 import urllib.parse
@@ -142,6 +143,11 @@ def _load_tensorflow_io(url: str, scheme: str) -> None:
         raise CbedError(f"{needed}, without tensorflow-io ({error}): {remedy}") from error
     if scheme not in tf.io.gfile.get_registered_schemes():
         raise CbedError(f"{needed}, whose tensorflow-io does not load: {remedy}")
+    # It looks for certificates where Debian has them: elsewhere, then, let it use Python's.
+    certificates = ssl.get_default_verify_paths().cafile
+    if certificates:
+        os.environ.setdefault("CURL_CA_BUNDLE", certificates)
+        os.environ.setdefault("S3_CA_FILE", certificates)
 
 
 def _check_s3_endpoint(url: str) -> None:

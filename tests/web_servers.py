@@ -1,8 +1,9 @@
-"""Serves a folder over HTTP on 127.0.0.1, for tests: with Range requests answered, or ignored."""
+"""Serves a folder by HTTP or HTTPS on 127.0.0.1: Range requests are answered, or ignored."""
 
 import contextlib
 import http.server
 import re
+import ssl
 import threading
 from pathlib import Path
 
@@ -50,15 +51,26 @@ class RangeHandler(http.server.BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def serve_folder(folder, *, ranges=True, log=None):
-    """Yields the URL under which the files of a folder are served; `log` gets all requests."""
+def serve_folder(folder, *, ranges=True, log=None, certificate=None):
+    """Yields the URL under which the files of a folder are served.
+
+    Args:
+      folder: What to serve.
+      ranges: Answer Range requests.
+      log: A list that gets all requests.
+      certificate: A file with certificate and key, for HTTPS.
+    """
     settings = {"folder": Path(folder), "ranges": ranges, "log": [] if log is None else log}
     handler = type("Handler", (RangeHandler,), settings)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
+        yield f"{'https' if certificate else 'http'}://127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
         server.server_close()

@@ -6,6 +6,7 @@ Each reading is a process of its own, as its exit code is part of what can go wr
 import contextlib
 import importlib.util
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -51,6 +52,7 @@ exec(ending)
 
 def run(script, *words, **variables):
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **variables}
+    environment.pop("CURL_CA_BUNDLE", None)
     environment["PYTHONPATH"] = str(Path(cbed_tf.__file__).parents[1])
     words = [sys.executable, "-c", script, *map(str, words)]
     return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=100)
@@ -103,6 +105,18 @@ def put(url, content):
     urllib.request.urlopen(request, timeout=30).close()
 
 
+def make_certificate(folder):
+    """Returns a file with a certificate of 127.0.0.1, signed by itself, and its key."""
+    if not shutil.which("openssl"):
+        pytest.skip("openssl makes the certificate, and is not installed")
+    path = folder / "certificate.pem"
+    words = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext"
+    words = [*words.split(), "subjectAltName=IP:127.0.0.1", "-keyout", path, "-out", f"{path}.crt"]
+    subprocess.run(words, check=True, capture_output=True)
+    path.write_text(path.read_text() + Path(f"{path}.crt").read_text())
+    return path
+
+
 def assert_is_local_reading(file, folder):
     """Compares what READ has saved with the same data set in a folder."""
     dataset = load_dataset(folder, "train", 48, targets=TARGETS)
@@ -130,10 +144,14 @@ def test_s3_reads_as_from_a_folder_and_ends_with_its_exit_code(
 
 
 @needs_tensorflow_io
-def test_http_reads_as_from_a_folder(sample_dataset, tmp_path):
-    with serve_folder(sample_dataset) as url:
-        done = run(READ, url, tmp_path / "read.npz", "sys.exit(3)")
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_web_servers_are_read_as_folders_are(sample_dataset, tmp_path, scheme):
+    certificate = make_certificate(tmp_path) if scheme == "https" else None
+    with serve_folder(sample_dataset, certificate=certificate) as url:
+        variables = {"SSL_CERT_FILE": str(certificate)} if certificate else {}
+        done = run(READ, url, tmp_path / "read.npz", "sys.exit(3)", **variables)
 
+    assert url.startswith(f"{scheme}://")
     assert done.returncode == 3, done.stderr
     assert_is_local_reading(tmp_path / "read.npz", sample_dataset)
 
