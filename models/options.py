@@ -36,7 +36,9 @@ class TrainingOptions:
       mixed_precision: Compute in float16 where that is safe; pays on GPUs only.
       deterministic: Choose ops that give the same bits in every run.
       seed: Of weights and shuffling.
-      reader: Of `pipelines.load_dataset`.
+      reader: Of `pipelines.load_dataset`, as are `balance` and `shuffle_block`.
+      balance: 0 (space groups as frequent as they are) to 1 (all alike).
+      shuffle_block: Samples that stay neighbours, for disks that hate random reads; 0 for none.
 
     Raises:
       CbedError: A value is out of range; says which, and the range.
@@ -59,12 +61,16 @@ class TrainingOptions:
     deterministic: bool = True
     seed: int = 0
     reader: str = AUTO_READER
+    balance: float = 0.0
+    shuffle_block: int = 0
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "learning_rate", "exponent", "floor"):
             _check_range(name, getattr(self, name), above=0)
         _check_range("weight_decay", self.weight_decay, least=0)
         _check_range("seed", self.seed, least=0, below=2**32)
+        _check_range("balance", self.balance, least=0, most=1)
+        _check_range("shuffle_block", self.shuffle_block, least=0)
         _check_choice("class_weights", self.class_weights, CLASS_WEIGHTS)
         _check_choice("schedule", self.schedule, SCHEDULES)
         _check_choice("reader", self.reader, (*READERS, AUTO_READER))
@@ -149,11 +155,18 @@ def _check_range(
     above: float = -math.inf,
     least: float = -math.inf,
     below: float = math.inf,
+    most: float = math.inf,
 ) -> None:
-    if not (value > above and value >= least and value < below):  # refuses not-a-number too
+    # Refuses not-a-number too.
+    if not (value > above and value >= least and value < below and value <= most):
         bounds = [
             f"{word} {bound:g}"
-            for word, bound in (("above", above), ("at least", least), ("below", below))
+            for word, bound in (
+                ("above", above),
+                ("at least", least),
+                ("below", below),
+                ("at most", most),
+            )
             if math.isfinite(bound)
         ]
         raise CbedError(f"{name} is {value}, should be {' and '.join(bounds) or 'finite'}")

@@ -119,6 +119,8 @@ def _load(data_dir: str | os.PathLike, split: str, options: TrainingOptions) -> 
         shuffle=training,
         seed=options.seed,
         reader=options.reader,
+        balance=options.balance if training else 0.0,
+        shuffle_block=options.shuffle_block if training else 0,
         class_weights=_class_weights(options) if training else None,
     )
 

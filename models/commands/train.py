@@ -99,6 +99,19 @@ flags.DEFINE_enum(
     "How shards are read: gather for local files, stream for URLs; auto chooses.",
     flag_values=FLAGS,
 )
+flags.DEFINE_float(
+    "balance",
+    Defaults.balance,
+    "0 draws space groups as often as they occur, 1 all equally often, 0.5 in between.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer(
+    "shuffle_block",
+    Defaults.shuffle_block,
+    "Keep so many samples together that are neighbours on the disk, for disks that hate random "
+    "reads; 0 shuffles truly.",
+    flag_values=FLAGS,
+)
 
 
 def options_from_flags() -> options.TrainingOptions:

@@ -26,6 +26,8 @@ UNUSUAL = TrainingOptions(
     deterministic=False,
     seed=11,
     reader="stream",
+    balance=0.5,
+    shuffle_block=16,
 )
 
 
@@ -57,6 +59,8 @@ def test_every_option_is_a_flag_and_every_flag_an_option():
         ({"learning_rate": float("nan")}, "learning_rate is nan, should be above 0"),
         ({"weight_decay": -0.1}, "weight_decay is -0.1, should be at least 0"),
         ({"seed": 2**32}, "seed is 4294967296, should be at least 0 and below 4.29497e[+]09"),
+        ({"balance": 1.5}, "balance is 1.5, should be at least 0 and at most 1"),
+        ({"shuffle_block": -1}, "shuffle_block is -1, should be at least 0"),
         ({"backbone": "vgg"}, "backbone is 'vgg', should be one of small, resnet50"),
         ({"scaling": "cube"}, "scaling is 'cube', should be one of power, log, none"),
         ({"reader": "csv"}, "reader is 'csv', should be one of gather, stream"),
