@@ -34,6 +34,9 @@ class AugmentedModel(keras.Model):
         self.front = front or model
         self.augment = augment
 
+    def build(self, input_shape: Any) -> None:
+        """Has nothing to build."""
+
     def call(self, images: Any, training: bool | None = None) -> Any:
         """Returns the model's answers to raw intensities or to 16-bit patterns."""
         network = self.front if isinstance(images, dict) else self.model
@@ -41,4 +44,5 @@ class AugmentedModel(keras.Model):
 
     def train_step(self, batch: Any) -> Any:
         """Learns from a batch, changed by chance."""
-        return super().train_step(self.augment(batch, training=True))
+        parts = tuple(part for part in batch if part is not None)  # train_on_batch has no weights
+        return super().train_step(self.augment(parts, training=True))
