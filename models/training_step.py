@@ -8,10 +8,10 @@ import keras
 import tensorflow as tf
 
 from cbed_tf.errors import CbedError
-from cbed_tf.manifest import load_manifest
 from models.network import build_model, front_for
 from models.training import compile_model
 from pipelines import get_targets
+from pipelines.remote import load_manifest
 
 
 def make_train_step(

@@ -31,6 +31,7 @@ from pipelines.benchmark_stages import (
     train,
 )
 from pipelines.loading import GATHER, STREAM
+from pipelines.remote import is_url
 
 LIMIT = "read limit"
 TO_DEVICE = "to device"
@@ -127,8 +128,10 @@ def measure(
       train_step: Trains on a batch; the last two stages are left out without it.
 
     Raises:
-      CbedError: No such data set or split, or it has fewer samples than a batch.
+      CbedError: No such data set or split, it has fewer samples than a batch, or lies behind a URL.
     """
+    if is_url(data_dir):
+        raise CbedError(f"{data_dir} is a URL; only a data set in a folder can be measured")
     manifest = load_manifest(data_dir)
     entry = manifest.split(split)
     if entry.samples < batch_size:

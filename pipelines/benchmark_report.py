@@ -80,8 +80,13 @@ def _advice_on_model(measured: Measurement, lost: float) -> list[str]:
         "makes this training faster. A faster device would, or a smaller network; "
         f"{_SMALLER_SAMPLES}."
     ]
-    if lost > _LITTLE_LOST and not measured.is_copied:
-        advice.append("What reading costs nevertheless is the time of cores that both share.")
+    if lost > _LITTLE_LOST:
+        advice.append(
+            "Batches are copied between steps; load_dataset(device='/GPU:0') copies "
+            "a batch while the step before it runs."
+            if measured.is_copied
+            else "What reading costs nevertheless is the time of cores that both share."
+        )
     return advice
 
 

@@ -20,7 +20,7 @@ from models.options import READERS
 
 NO_MODEL = "none"
 FLAGS = flags.FlagValues()
-flags.DEFINE_string("data_dir", None, "The data set.", required=True, flag_values=FLAGS)
+flags.DEFINE_string("data_dir", None, "The data set, local.", required=True, flag_values=FLAGS)
 flags.DEFINE_enum("split", "train", SPLITS, "The split to read.", flag_values=FLAGS)
 flags.DEFINE_integer("batch_size", 32, "Samples a batch.", lower_bound=1, flag_values=FLAGS)
 flags.DEFINE_string(

@@ -67,6 +67,12 @@ def test_reading_is_measured_without_a_model(toy_dataset, capsys):
     assert "model step" not in printed
 
 
+def test_urls_are_refused(capsys):
+    words = ["--data_dir=http://localhost:1/shards", "--backbone=none"]
+    assert main(["benchmark", *words]) == 1
+    assert "only a data set in a folder can be measured" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("flag", "code", "message"),
     [

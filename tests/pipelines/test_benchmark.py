@@ -3,6 +3,8 @@
 The command is tested in `tests/models/test_training_step.py`, as it trains a model.
 """
 
+import dataclasses
+
 import pytest
 import tensorflow as tf
 
@@ -139,6 +141,9 @@ def test_a_slow_model_is_the_bottleneck():
     assert verdict.first_layer == pytest.approx((4 / 400 + 8 / 200) / 2)
     assert verdict.advice[0].startswith("gather delivers 169 times what the model takes")
     assert "cores that both share" in verdict.advice[1]
+
+    copied = dataclasses.replace(measured, is_copied=True)
+    assert "load_dataset(device='/GPU:0')" in judge(copied).advice[1]
 
 
 @pytest.mark.parametrize(
