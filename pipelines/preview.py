@@ -1,6 +1,7 @@
 """Pictures of what a model will be given: batches as they are read, and as they are augmented.
 
-With the seed and batch size of a training, these are its first batches.
+With the seed and batch size of a training, these are its first batches (unless that one has chosen
+another order with --balance, --shuffle_block or --reader).
 """
 
 import os

@@ -2,7 +2,8 @@
 
 Draws what a model will be given, batch by batch: a row for each sample, with its formula, space
 group, energy and zone axes; with --augment, as it is stored and as it is changed, and what became
-of its label. Seed and batch size of a training give the first batches of that training.
+of its label. Seed and batch size of a training give the first batches of that training, unless it
+chooses another order with --balance, --shuffle_block or --reader.
 
 cbed preview --data_dir=shards --augment=rotation:30,noise:1e5 --apart --output=each.png
 
