@@ -20,6 +20,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -40,6 +41,9 @@ PACKAGES = (
 
 def main():
     options = parse_options()
+    # Like Ctrl-C, these end what is being measured as well: it runs in a process group of its own.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     if options.redraw:
         found = json.loads((options.scratch / "results.json").read_text())
     else:

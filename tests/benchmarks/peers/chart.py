@@ -48,16 +48,17 @@ def draw_speeds(speeds, caption, path):
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.set_xlabel(
-        "samples/s, logarithmic; dark: raw, light: scaled to the 1/4 power; lines: range\n"
-        + caption
+        "samples/s; dark: raw, light: scaled to the 1/4 power; lines: smallest to largest"
     )
+    figure.supxlabel(caption, fontsize=8.5, color="#444444")
     figure.savefig(path, dpi=150)
     plt.close(figure)
 
 
 def _draw_bar(axes, y, found, colour):
     axes.barh(y, found.median, _HEIGHT, color=colour)
-    axes.plot([found.least, found.most], [y, y], color="black", linewidth=1)
+    for colour, width in (("white", 2.5), ("black", 1)):
+        axes.plot([found.least, found.most], [y, y], color=colour, linewidth=width)
     axes.annotate(
         f"{found.median:,.0f}",
         (found.most, y),
@@ -65,4 +66,5 @@ def _draw_bar(axes, y, found, colour):
         textcoords="offset points",
         va="center",
         fontsize=8,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
     )
