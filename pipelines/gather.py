@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -107,7 +106,7 @@ class ImageGatherer:
 
     def __init__(
         self,
-        paths: Sequence[Path],
+        paths: Sequence[str],
         shard: np.ndarray,
         image_offset: np.ndarray,
         image_shape: tuple[int, int, int],

@@ -6,13 +6,15 @@ that must be kept to go on in the middle of an epoch, and hosts need not talk to
 
 import dataclasses
 import functools
+import threading
 
 import numpy as np
 
 from cbed_tf.errors import CbedError
 
-# Blocks whose samples are shuffled among each other, with `shuffle_block`.
-WINDOW_BLOCKS = 16
+# Samples of so many that lie in one or another block are shuffled among each other, with
+# `shuffle_block`: 1.5 GiB of 3 MiB patterns, and as much again is announced to the disk.
+WINDOW_SAMPLES = 512
 # A batch is announced to the disk while so many others are still to be read before it.
 _BATCHES_AHEAD = 2
 _NO_ROWS = np.empty(0, np.int32)
@@ -117,7 +119,7 @@ class SampleOrder:
       shuffle: Draw a new order in each epoch, from all orders.
       seed: Of these orders, 0 to 2**32 - 1.
       shuffle_block: If not 0, so many rows that lie side by side on the disk stay together: blocks
-        are shuffled, then the rows within `WINDOW_BLOCKS` blocks. For disks that hate random reads.
+        are shuffled, then the rows of `WINDOW_SAMPLES` in blocks. For disks that hate random reads.
       classes: A class for each row, to balance by.
       balance: Draw a sample of a class of n with a probability in proportion to n ** (1 - balance)
         for the whole class: 0 leaves the classes as frequent as they are, 1 makes all alike (a
@@ -156,12 +158,15 @@ class SampleOrder:
         self._block = shuffle_block
         self._classes = classes
         self._balance = balance
+        self._lock = threading.Lock()
+        self._window = max(2, WINDOW_SAMPLES // max(1, shuffle_block)) * shuffle_block
         # The epoch that is read and the one that is prefetched.
         self._epoch_rows = functools.lru_cache(2)(self._draw_epoch)
 
     def rows(self, epoch: int) -> np.ndarray:
         """Returns this host's rows of an epoch in their order, int32 or int64; do not change it."""
-        return self._epoch_rows(epoch)
+        with self._lock:  # 10^7 rows take a second to shuffle, and several threads read
+            return self._epoch_rows(epoch)
 
     def batch(self, epoch: int, step: int) -> np.ndarray:
         """Returns the rows of one batch."""
@@ -182,7 +187,7 @@ class SampleOrder:
         if not self._block:
             ahead = step + _BATCHES_AHEAD
             return np.sort(self.batch(epoch, ahead)) if ahead < self.batches.steps else _NO_ROWS
-        window = WINDOW_BLOCKS * self._block // self.batches.part.step or 1
+        window = self._window // self.batches.part.step or 1
         start, stop = self.batches.bounds[step : step + 2] // window
         first = 0 if step == 0 else stop + 1
         if step and start == stop:
@@ -197,17 +202,16 @@ class SampleOrder:
         if self._balance:
             rows = _draw_balanced(rows, self._classes, self._balance, random)
         elif self._block:
-            _shuffle_blocks(rows, self._block, random)
+            _shuffle_blocks(rows, self._block, self._window, random)
         elif self._shuffle:
             random.shuffle(rows)
         return rows[self.batches.part].copy()
 
 
-def _shuffle_blocks(rows: np.ndarray, block: int, random: np.random.Generator) -> None:
+def _shuffle_blocks(rows: np.ndarray, block: int, window: int, random: np.random.Generator) -> None:
     """Shuffles rows in place: blocks of neighbours, then all rows within a window of blocks."""
     blocks = np.split(rows.copy(), range(block, len(rows), block))
     rows[:] = np.concatenate([blocks[number] for number in random.permutation(len(blocks))])
-    window = WINDOW_BLOCKS * block
     for start in range(0, len(rows), window):
         random.shuffle(rows[start : start + window])
 

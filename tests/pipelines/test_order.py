@@ -16,7 +16,7 @@ from cbed_tf.manifest import load_index
 from cbed_tf.plan import ConvertOptions
 from pipelines import Position, load_dataset
 from pipelines.loading import READERS
-from pipelines.order import WINDOW_BLOCKS, BatchPlan, Hosts, SampleOrder
+from pipelines.order import WINDOW_SAMPLES, BatchPlan, Hosts, SampleOrder
 
 
 def orders(num_samples, batch_size=4, hosts=1, drop_remainder=False, **options):
@@ -81,7 +81,7 @@ def test_too_few_samples_for_all_hosts_are_refused(num_samples, batch_size, host
 def test_blocks_stay_together_within_a_window():
     (order,) = orders(4096, shuffle=True, shuffle_block=8)
     rows = order.rows(0)
-    window = 8 * WINDOW_BLOCKS
+    window = WINDOW_SAMPLES
 
     assert sorted(rows) == list(range(4096))
     for start in range(0, 4096, window):
