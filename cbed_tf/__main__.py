@@ -17,7 +17,7 @@ COMMANDS = {
     "convert": ("cbed_tf.commands.convert", "HDF5 archive -> TFRecord data set"),
     "verify": ("cbed_tf.commands.verify", "re-reads a data set against checksums and archive"),
     "preview": ("pipelines.commands.preview", "pictures of what a model will be given"),
-    "benchmark": ("models.commands.benchmark", "how fast this machine feeds a model, and trains it"),
+    "benchmark": ("models.commands.benchmark", "how fast this machine feeds and trains a model"),
     "train": ("models.commands.train", "trains a model on a data set"),
     "evaluate": ("models.commands.evaluate", "scores a run beside its baselines"),
     "predict": ("models.commands.predict", "raw patterns -> predictions.csv"),
