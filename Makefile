@@ -153,12 +153,12 @@ once = stamp="$$(cat "$(1)" 2>/dev/null)"; now="$(VERSION) $(INTERPRETER) $(CURD
 # $(call install,FOLDER): pip install, into this environment.
 install = $(1)/bin/python -m pip install --disable-pip-version-check
 
-# $(call make_venv,FOLDER,FILES,SIZE): an environment of these requirement files.
+# $(call make_venv,FOLDER,FILES,SIZE,OPTIONS): an environment of these requirement files; options are those of venv.
 define make_venv
 echo 'Making $(1): $(3), so this takes a few minutes, once.' && \
 ($(call discard,$(1),$(VENV_MARK))) && \
 mkdir $(1) && touch $(1)/$(VENV_MARK) && \
-"$(INTERPRETER)" -m venv $(1) && \
+"$(INTERPRETER)" -m venv $(4) $(1) && \
 $(call install,$(1)) $(patsubst %,-r %,$(2))
 endef
 SIZE := 2.3 GB, most of it TensorFlow
@@ -172,7 +172,8 @@ environment:
 test-environment: environment
 	@$(call once,$(VENV)/.installed-test,$(SET) requirements-test.txt requirements-dask.txt,$(call install,$(VENV)) --quiet -r $(SET) -r requirements-test.txt)
 
+# With a new pip: the one of Python 3.10 is at it for half an hour and longer.
 peers-environment:
 	@echo '$(FOUND) with $(SET) and requirements-benchmark.txt, in $(PEERS_VENV)'
-	@$(call once,$(PEERS_VENV)/.installed-requirements,$(PEERS_FILES),$(call make_venv,$(PEERS_VENV),$(PEERS_FILES),$(PEERS_SIZE)))
+	@$(call once,$(PEERS_VENV)/.installed-requirements,$(PEERS_FILES),$(call make_venv,$(PEERS_VENV),$(PEERS_FILES),$(PEERS_SIZE),--upgrade-deps))
 	@$(call once,$(PEERS_VENV)/.installed-package,pyproject.toml,$(call install,$(PEERS_VENV)) --quiet --no-deps -e .)
