@@ -56,7 +56,8 @@ def test_growth_is_measured(tmp_path, monkeypatch):
         make_dataset(tmp_path / name, samples, records=False)
 
     found = growth.measure(tmp_path / "small", tmp_path / "large", 300)
-    assert all(value >= 0 for value in found.values())
+    # A process that has run other tests may give memory back meanwhile.
+    assert all(found[name] > 0 for name in ("loaded", "first_batch", "samples_per_second"))
     assert growth.as_row(300, [found, found]).startswith("| 300 |")
 
 
