@@ -1,6 +1,6 @@
 """Converts an archive with every encoding and size, and reads it back: bytes, errors, speeds.
 
-    python tests/benchmarks/encoding_table.py ARCHIVE SCRATCH_FOLDER [--speed_archive=LARGER_ARCHIVE]
+    python tests/benchmarks/encoding_table.py ARCHIVE SCRATCH_FOLDER [--speed_archive=LARGER]
 
 Bytes and errors are those of ARCHIVE; an error is that of a pixel's fourth root, in units of its
 pattern's largest, against h5py's reading (area sums of it, in float64, where the size is reduced:
