@@ -58,8 +58,8 @@ def load_dataset(
 ) -> tf.data.Dataset:
     """Loads one split for `model.fit`, `evaluate` or `predict`.
 
-    Memory: 'gather' needs up to 6 batches (2 being read, 2 ready, 2 with the model); 'stream' about
-    twice its shuffle buffer and 6 batches, as one arena cannot give fragments back.
+    Memory: 'gather' needs up to 6 batches (2 being read, 2 ready, 2 with the model); 'stream' as
+    many, and up to three times its shuffle buffer, as freed memory is kept (`pipelines.memory`).
 
     Args:
       data_dir: Output of `cbed convert`: a folder, or a URL (see `pipelines.remote.SCHEMES`).

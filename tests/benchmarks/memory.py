@@ -87,7 +87,7 @@ def expected_bytes(flags, reader):
     expected = BATCHES_KEPT * flags.batch_size * sample_bytes
     if reader == "stream":
         samples = manifest.split(flags.split).samples
-        expected += min(BUFFER_BYTES, samples * sample_bytes)
+        expected += 3 * min(BUFFER_BYTES, samples * sample_bytes)
     return expected
 
 
