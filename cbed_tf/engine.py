@@ -201,8 +201,8 @@ def _delayed_ctrl_c() -> Iterator[None]:
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         signal.signal(signal.SIGINT, handler)
-    if interruptions:
-        raise KeyboardInterrupt
+    if interruptions and callable(handler):  # it may be ignored, as in a shell's background
+        handler(signal.SIGINT, None)
 
 
 def _start_worker(counter: Any, stop: Any, started: Any) -> None:

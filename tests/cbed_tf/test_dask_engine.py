@@ -296,7 +296,14 @@ def test_a_lost_scheduler_ends_the_run_and_the_same_command_goes_on(
 def test_ctrl_c_on_a_terminal_leaves_nothing_half_written(tmp_path, long_archive):
     words = [sys.executable, "-m", "cbed_tf", "convert", "--engine=dask", "--workers=2"]
     words += [f"--input_dir={long_archive}", f"--output_dir={tmp_path}/out", "--shard_size_mb=1"]
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        words,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A shell's background ignores Ctrl-C and would hand that down.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     wait_until(lambda: has_shards(tmp_path / "out", 1))
     os.killpg(process.pid, signal.SIGINT)  # a terminal tells all processes
     _, messages = process.communicate(timeout=20)

@@ -25,7 +25,14 @@ WORKERS = 2
 def start_convert(archive, output, **options):
     words = [sys.executable, "-m", "cbed_tf", "convert", f"--input_dir={archive}"]
     words += [f"--output_dir={output}", "--shard_size_mb=1", f"--workers={WORKERS}"]
-    return subprocess.Popen(words, stderr=subprocess.PIPE, text=True, **options)
+    return subprocess.Popen(
+        words, stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c, **options
+    )
+
+
+def heed_ctrl_c():
+    """Tests in the background of a shell, which ignores Ctrl-C there, would hand that down."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run_convert(archive, output):
