@@ -4,6 +4,7 @@ An augmentation is a function of a batch and a seed, without a state: `augment`.
 acts in training only and draws a new seed at each call.
 """
 
+import abc
 from typing import Any
 
 import keras
@@ -15,7 +16,7 @@ Labels = dict[str, Any]
 _GENERATOR = "philox"
 
 
-class AugmentLayer(keras.layers.Layer):
+class AugmentLayer(keras.layers.Layer, abc.ABC):
     """Base of the layers that change images at random, in training only.
 
     Takes images (batch, views, height, width) as a layer of a network does, or a whole batch as
@@ -50,11 +51,11 @@ class AugmentLayer(keras.layers.Layer):
         images, labels, weights = self.change(self.prepared(images), labels, weights, seed)
         return _like(batch, self._cast(images), labels, weights)
 
+    @abc.abstractmethod
     def change(
         self, images: Any, labels: Labels, weights: Labels, seed: Any
     ) -> tuple[Any, Labels, Labels]:
         """Returns float32 images, labels and weights, changed; a layer's own work."""
-        raise NotImplementedError
 
     def prepared(self, images: Any) -> Any:
         """Returns the images that `change` works on."""

@@ -189,9 +189,7 @@ class SampleOrder:
             return np.sort(self.batch(epoch, ahead)) if ahead < self.batches.steps else _NO_ROWS
         window = self._window // self.batches.part.step or 1
         start, stop = self.batches.bounds[step : step + 2] // window
-        first = 0 if step == 0 else stop + 1
-        if step and start == stop:
-            return _NO_ROWS
+        first = start + 2 if step else 0  # the batch before has announced what lies before that
         return np.sort(self.rows(epoch)[first * window : (stop + 2) * window])
 
     def _draw_epoch(self, epoch: int) -> np.ndarray:
@@ -226,7 +224,6 @@ def _draw_balanced(
     edges = np.concatenate([[0], np.cumsum(shares / shares.sum()) * len(rows)])
     edges[-1] = len(rows)
     counts = np.diff(np.ceil(edges - random.random()).astype(np.int64))
-    counts[0] += len(rows) - counts.sum()
     random.shuffle(rows)
     by_class = rows[np.argsort(class_of_row[rows], kind="stable")]
     first, draw = np.cumsum(sizes) - sizes, np.cumsum(counts) - counts

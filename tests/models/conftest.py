@@ -5,6 +5,7 @@ from archives import write_archive
 
 from cbed_tf.__main__ import main
 from cbed_tf.convert import convert_archive
+from cbed_tf.plan import ConvertOptions
 from pipelines import TARGETS
 
 
@@ -19,6 +20,14 @@ def toy_dataset(toy_archive):
     """The toy archive, converted; not to be changed."""
     folder = toy_archive.parent / "shards"
     convert_archive(toy_archive, folder, workers=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def encoded_toys(toy_archive, tmp_path_factory):
+    """The toy archive as 16-bit patterns; not to be changed."""
+    folder = tmp_path_factory.mktemp("encoded") / "shards"
+    convert_archive(toy_archive, folder, ConvertOptions(encoding="uint16"), workers=1)
     return folder
 
 

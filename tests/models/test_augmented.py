@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 
 from cbed_tf.__main__ import main
-from cbed_tf.convert import convert_archive
 from cbed_tf.manifest import load_manifest
-from cbed_tf.plan import ConvertOptions
 from models import AugmentedModel, build_model, compile_model, load_trained_model
 from pipelines import Augment, Augmentation, IntensityScaling, get_targets, load_dataset
 
@@ -18,17 +16,9 @@ KEYS = ("space_group", "d_hkls_angstrom", "composition")  # a kind of label each
 
 
 @pytest.fixture(scope="module")
-def encoded_toys(toy_archive, tmp_path_factory):
-    """The toy archive as 16-bit patterns; not to be changed."""
-    folder = tmp_path_factory.mktemp("encoded") / "shards"
-    convert_archive(toy_archive, folder, ConvertOptions(encoding="uint16"), workers=1)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def augmented_run(encoded_toys):
     """A run of two epochs on 16-bit patterns with every augmentation; not to be changed."""
-    folder = encoded_toys.parent / "run"
+    folder = encoded_toys.parent / "augmented_run"
     words = [f"--data_dir={encoded_toys}", f"--run_dir={folder}", f"--targets={','.join(KEYS)}"]
     words += [f"--augment={EVERYTHING}", "--class_weights=balanced"]
     assert main(["train", *words, "--epochs=2", "--batch_size=4", "--seed=3"]) == 0

@@ -8,23 +8,13 @@ import numpy as np
 import pytest
 
 from cbed_tf.__main__ import main
-from cbed_tf.convert import convert_archive
 from cbed_tf.encoding import ENCODINGS, FLOAT32, UINT16, encode_stack
 from cbed_tf.manifest import load_index, load_manifest
-from cbed_tf.plan import ConvertOptions
 from models import build_model, load_trained_model
 from models.network import front_for
 from pipelines import IntensityScaling, get_targets, load_dataset
 
 TARGETS = ["space_group", "d_hkls_angstrom", "energy_keV"]
-
-
-@pytest.fixture(scope="module")
-def encoded_toys(toy_archive, tmp_path_factory):
-    """The toy archive as 16-bit patterns; not to be changed."""
-    folder = tmp_path_factory.mktemp("encoded") / "shards"
-    convert_archive(toy_archive, folder, ConvertOptions(encoding="uint16"), workers=1)
-    return folder
 
 
 @pytest.fixture(scope="module")
