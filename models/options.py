@@ -1,4 +1,4 @@
-"""The settings of a training, and their form as a flagfile: one field a flag, both directions.
+"""The settings of a training: a dataclass whose fields are the flags of `cbed train`.
 
 Importing this costs no TensorFlow, so that `cbed train --help` is quick; checking does.
 """
@@ -6,74 +6,167 @@ Importing this costs no TensorFlow, so that `cbed train --help` is quick; checki
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from cbed_tf.errors import CbedError
+from models.option_fields import as_text, check_fields, option
 
+FUSIONS = ("mean", "attention", "softmax_mean", "channels")
+LOSS_WEIGHTINGS = ("fixed", "learned")
 CLASS_WEIGHTS = ("none", "balanced")
-SCHEDULES = ("cosine", "constant")
+SCHEDULES = ("cosine", "one_cycle", "constant")
 READERS = ("gather", "stream")
 AUTO_READER = "auto"
+STRATEGIES = ("one", "mirrored", "multi_worker")
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingOptions:
-    """How to train; a field's name is its flag's name.
-
-    Attributes:
-      targets: Keys in `pipelines.TARGETS`, at least one.
-      target_weights: What to multiply a target's loss by; 1 for those not named.
-      backbone: Name in `models.backbones.BACKBONES`.
-      scaling: Method of `pipelines.IntensityScaling`; `exponent` and `floor` are its arguments.
-      augment: Strengths of `pipelines.Augmentation` by name, 0 for those not named.
-      epochs: Passes over the training split.
-      batch_size: Samples a step.
-      learning_rate: Of AdamW, at its greatest.
-      weight_decay: Of AdamW.
-      schedule: 'cosine' (up to learning_rate over the first twentieth of the steps, then down to 0)
-        or 'constant'.
-      class_weights: 'balanced' lets every class count alike in the loss, however rare it is.
-      mixed_precision: Compute in float16 where that is safe; pays on GPUs only.
-      deterministic: Choose ops that give the same bits in every run.
-      seed: Of weights and shuffling.
-      reader: Of `pipelines.load_dataset`, as are `balance` and `shuffle_block`.
-      balance: 0 (space groups as frequent as they are) to 1 (all alike).
-      shuffle_block: Samples that stay neighbours, for disks that hate random reads; 0 for none.
+    """How to train; a field's name is its flag's name, its help says what it does.
 
     Raises:
-      CbedError: A value is out of range; says which, and the range.
+      CbedError: A value is out of range, or settings contradict each other; says which.
     """
 
-    targets: tuple[str, ...] = ("space_group",)
-    target_weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    backbone: str = "small"
-    scaling: str = "power"
-    exponent: float = 0.25
-    floor: float = math.exp(-17)
-    augment: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    epochs: int = 30
-    batch_size: int = 32
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-4
-    schedule: str = "cosine"
-    class_weights: str = "none"
-    mixed_precision: bool = False
-    deterministic: bool = True
-    seed: int = 0
-    reader: str = AUTO_READER
-    balance: float = 0.0
-    shuffle_block: int = 0
+    # What is learned
+    targets: tuple[str, ...] = option(
+        ("space_group",),
+        "What to learn: any of space_group, crystal_system, point_group, energy_keV, "
+        "d_hkls_angstrom, abc_angstrom, angles_degree, composition, with commas between.",
+    )
+    inputs: tuple[str, ...] = option(
+        (),
+        "What the model is told beside the patterns, where the microscope's settings are known: "
+        "any of energy_keV, d_hkls_angstrom, with a comma between; none of them a target.",
+    )
+
+    # The network
+    backbone: str = option(
+        "small",
+        "Encoder of a pattern: small (for CPUs and first looks), resnet50, efficientnetv2 or "
+        "convnext.",
+    )
+    pretrained: str = option(
+        "", "File of ImageNet weights for the encoder, from keras.applications; none: from scratch."
+    )
+    fusion: str = option(
+        "mean",
+        "How the views of a sample become one: mean, attention (both in any order of views), "
+        "softmax_mean (the views' answers averaged) or channels (one encoder for all, in order).",
+        choices=FUSIONS,
+    )
+    dropout: float = option(
+        0.0, "Share of a sample's features that a step leaves out.", least=0, below=1
+    )
+    uncertainty: bool = option(
+        False, "Predict a standard deviation beside every number, learned by its likelihood."
+    )
+    scaling: str = option("power", "First layer, on raw intensities: power, log or none.")
+    exponent: float = option(0.25, "Of --scaling=power.", above=0)
+    floor: float = option(
+        math.exp(-17), "Of --scaling=log: anything below counts as this.", above=0
+    )
+
+    # The loss
+    target_weights: Mapping[str, float] = option(
+        {}, "What to multiply losses by, like space_group:2,energy_keV:0.5; 1 for the others."
+    )
+    loss_weighting: str = option(
+        "fixed",
+        "fixed, or learned: targets that are noisier weigh less, by an uncertainty for each.",
+        choices=LOSS_WEIGHTINGS,
+    )
+    class_weights: str = option(
+        "none",
+        "balanced lets a rare class weigh as much in the loss as a frequent one.",
+        choices=CLASS_WEIGHTS,
+    )
+    label_smoothing: float = option(
+        0.0,
+        "Share of a space group's label that goes to others: first those of its point group, then "
+        "of its crystal system, then the rest.",
+        least=0,
+        below=1,
+    )
+    logit_adjustment: float = option(
+        0.0,
+        "1 makes up for frequent classes inside the loss, so that rare ones are answered as "
+        "willingly; 0 does not.",
+        least=0,
+        most=2,
+    )
+
+    # The steps
+    epochs: int = option(30, "Passes over the training split.", above=0)
+    batch_size: int = option(32, "Samples a step, over all devices.", above=0)
+    accumulate: int = option(
+        1, "Steps whose gradients are averaged before the weights change.", least=1
+    )
+    learning_rate: float = option(1e-3, "Of AdamW, at its greatest.", above=0)
+    weight_decay: float = option(1e-4, "Of AdamW.", least=0)
+    schedule: str = option(
+        "cosine",
+        "Learning rate: cosine (a rise, then down to 0), one_cycle (up to the greatest and down, "
+        "momentum the other way) or constant.",
+        choices=SCHEDULES,
+    )
+    warmup: float = option(
+        0.05, "Share of the steps in which the learning rate rises.", least=0, below=1
+    )
+    clip_norm: float = option(0.0, "Greatest norm of all gradients together; 0: any.", least=0)
+    ema: float = option(
+        0.0,
+        "Momentum of the moving average of the weights, which is what is judged and saved, like "
+        "0.99; 0 for the weights themselves.",
+        least=0,
+        below=1,
+    )
+    patience: int = option(
+        0, "Stop after so many epochs without a lower dev loss; 0: never.", least=0
+    )
+
+    # The data
+    augment: Mapping[str, float] = option(
+        {},
+        "How to change training samples at random: usual (all but mixup), or any of rotation, "
+        "mirror, shift, ellipticity, permutation, noise, erasing, mixup, with commas between; each "
+        "perhaps with its strength, like rotation:15,noise:1e5. cbed preview shows what it does.",
+    )
+    reader: str = option(
+        AUTO_READER,
+        "How shards are read: gather for local files, stream for URLs; auto chooses.",
+        choices=(*READERS, AUTO_READER),
+    )
+    balance: float = option(
+        0.0,
+        "0 draws space groups as often as they occur, 1 all equally often, 0.5 in between.",
+        least=0,
+        most=1,
+    )
+    shuffle_block: int = option(
+        0,
+        "Keep so many samples together that are neighbours on the disk, for disks that hate random "
+        "reads; 0 shuffles truly.",
+        least=0,
+    )
+
+    # The machine
+    strategy: str = option(
+        "one",
+        "Devices: one, mirrored (all GPUs of this machine) or multi_worker (several machines, as "
+        "TF_CONFIG or SLURM says).",
+        choices=STRATEGIES,
+    )
+    mixed_precision: bool = option(False, "Compute in float16 where that is safe; for GPUs.")
+    deterministic: bool = option(
+        True, "Choose operations that give the same bits in every run on the same machine."
+    )
+    seed: int = option(0, "Of weights, order and augmentation.", least=0, below=2**32)
+    checkpoint_minutes: float = option(
+        10.0, "How often a run saves all that it needs to go on after a crash.", above=0
+    )
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "learning_rate", "exponent", "floor"):
-            _check_range(name, getattr(self, name), above=0)
-        _check_range("weight_decay", self.weight_decay, least=0)
-        _check_range("seed", self.seed, least=0, below=2**32)
-        _check_range("balance", self.balance, least=0, most=1)
-        _check_range("shuffle_block", self.shuffle_block, least=0)
-        _check_choice("class_weights", self.class_weights, CLASS_WEIGHTS)
-        _check_choice("schedule", self.schedule, SCHEDULES)
-        _check_choice("reader", self.reader, (*READERS, AUTO_READER))
+        check_fields(self)
         self._check_names()
 
     def _check_names(self) -> None:
@@ -90,7 +183,8 @@ class TrainingOptions:
         for key, weight in self.target_weights.items():
             if key not in self.targets:
                 raise CbedError(f"target_weights has {key!r}, which is not among the targets")
-            _check_range(f"target_weights of {key}", weight, least=0)
+            if not 0 <= weight < math.inf:
+                raise CbedError(f"target_weights of {key} is {weight}, should be at least 0")
         if self.class_weights != "none" and not any(t.kind == CLASSES for t in targets):
             raise CbedError(
                 f"class_weights is {self.class_weights!r}, but none of the targets "
@@ -98,9 +192,9 @@ class TrainingOptions:
             )
 
     def as_flags(self) -> list[str]:
-        """Returns every field as '--name=value'; `options_from_flags` is the way back."""
+        """Returns every field as '--name=value'; `options_from_flags` of the command is the way back."""
         return [
-            f"--{field.name}={_as_text(getattr(self, field.name))}"
+            f"--{field.name}={as_text(getattr(self, field.name))}"
             for field in dataclasses.fields(self)
         ]
 
@@ -136,37 +230,6 @@ def parse_augment(words: Sequence[str]) -> dict[str, float]:
     return Augmentation.parse(words).strengths()
 
 
-def _as_text(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ",".join(f"{key}:{weight!r}" for key, weight in value.items())
-    if isinstance(value, tuple):
-        return ",".join(value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     if value not in choices:
         raise CbedError(f"{name} is {value!r}, should be one of {', '.join(choices)}")
-
-
-def _check_range(
-    name: str,
-    value: float,
-    above: float = -math.inf,
-    least: float = -math.inf,
-    below: float = math.inf,
-    most: float = math.inf,
-) -> None:
-    # Refuses not-a-number too.
-    if not (value > above and value >= least and value < below and value <= most):
-        bounds = [
-            f"{word} {bound:g}"
-            for word, bound in (
-                ("above", above),
-                ("at least", least),
-                ("below", below),
-                ("at most", most),
-            )
-            if math.isfinite(bound)
-        ]
-        raise CbedError(f"{name} is {value}, should be {' and '.join(bounds) or 'finite'}")
