@@ -192,7 +192,7 @@ class TrainingOptions:
             )
 
     def as_flags(self) -> list[str]:
-        """Returns every field as '--name=value'; `options_from_flags` of the command is the way back."""
+        """Returns every field as '--name=value'; the command's `options_from_flags` leads back."""
         return [
             f"--{field.name}={as_text(getattr(self, field.name))}"
             for field in dataclasses.fields(self)

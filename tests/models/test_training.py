@@ -92,7 +92,7 @@ def test_training_without_dev_judges_by_its_own_loss(tmp_path, toy_archive):
 def test_target_weights_and_class_weights_reach_the_loss(toy_dataset, tmp_path):
     options = TrainingOptions(
         ("space_group", "energy_keV"),
-        {"space_group": 0.5, "energy_keV": 0.0},
+        target_weights={"space_group": 0.5, "energy_keV": 0.0},
         epochs=1,
         batch_size=8,
         class_weights="balanced",
