@@ -10,7 +10,7 @@ from typing import Any
 _HOMES = {
     "AugmentedModel": "models.augmented",
     "build_model": "models.network",
-    "compile_model": "models.training",
+    "compile_model": "models.compiling",
     "TrainingOptions": "models.options",
     "train": "models.training",
     "evaluate": "models.evaluation",

@@ -5,7 +5,7 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -15,10 +15,10 @@ from cbed_tf import __version__
 from cbed_tf.manifest import Manifest
 from models import callbacks, figures, runs
 from models.augmented import AugmentedModel
-from models.heads import make_loss, make_metrics
+from models.compiling import compile_model
 from models.network import build_model, front_for
 from models.options import TrainingOptions
-from pipelines import Augment, Augmentation, IntensityScaling, Target, get_targets, load_dataset
+from pipelines import Augment, Augmentation, IntensityScaling, get_targets, load_dataset
 from pipelines.remote import is_url, load_manifest
 from pipelines.targets import CLASSES
 
@@ -75,32 +75,6 @@ def train(
         checkpoints.monitor, checkpoints.best, checkpoints.best_epoch, run_dir,
     )  # fmt: skip
     return history.history
-
-
-def compile_model(
-    model: keras.Model,
-    targets: Sequence[Target],
-    manifest: Manifest,
-    optimizer: keras.optimizers.Optimizer,
-    target_weights: dict[str, float] | None = None,
-) -> None:
-    """Gives a model of `build_model` its losses and metrics, ready for `model.fit`.
-
-    Args:
-      model: Answers the targets.
-      targets: As in `build_model`.
-      manifest: Of the training data; its statistics weigh the losses of quantities.
-      optimizer: Of the caller's choice.
-      target_weights: What to multiply losses by; 1 for targets that are not named.
-    """
-    # Keras puts the output's name before a metric's only where there are several outputs.
-    prefixes = {target.key: "" if len(targets) > 1 else f"{target.key}_" for target in targets}
-    model.compile(
-        optimizer,
-        loss={t.key: make_loss(t, manifest.statistics.get(t.key)) for t in targets},
-        loss_weights={t.key: float((target_weights or {}).get(t.key, 1.0)) for t in targets},
-        metrics={t.key: make_metrics(t, prefixes[t.key]) for t in targets},
-    )
 
 
 def _make_repeatable(options: TrainingOptions) -> None:

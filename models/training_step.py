@@ -8,8 +8,8 @@ import keras
 import tensorflow as tf
 
 from cbed_tf.errors import CbedError
+from models.compiling import compile_model
 from models.network import build_model, front_for
-from models.training import compile_model
 from pipelines import get_targets
 from pipelines.remote import load_manifest
 

@@ -18,8 +18,8 @@ import numpy as np
 import tensorflow as tf
 
 from cbed_tf.synthetic import synthetic_stack
+from models.compiling import compile_model
 from models.network import build_model
-from models.training import compile_model
 from pipelines import IntensityScaling, get_targets
 from pipelines.benchmark_stages import find_device, place_on
 
