@@ -114,6 +114,17 @@ class ArchiveFile:
             return {field.name: read_attribute(group_id, field.name) for field in ATTRIBUTES}
         return attributes
 
+    def attribute(self, group: str, name: str) -> Any:
+        """Returns one attribute of a sample, as in `attributes`, or None where it has none.
+
+        Raises:
+          SampleError: It is not of its kind.
+        """
+        group_id = self._open(group)
+        if not h5py.h5a.exists(group_id, name.encode()):
+            return None
+        return read_attribute(group_id, name)
+
     def stack(self, group: str) -> Stack:
         """Returns shape and place of a sample's patterns.
 

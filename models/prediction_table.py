@@ -1,7 +1,8 @@
 """The columns of a predictions file: what each target's answers look like as text.
 
 A column is named by the target's key, with a component after it where there are several:
-`energy_keV`, `abc_angstrom_a`, `d_hkls_angstrom_1`.
+`energy_keV`, `abc_angstrom_a`, `d_hkls_angstrom_1`; what is said of a column has its name and a
+suffix, `abc_angstrom_a_std`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,12 +10,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from cbed_tf import crystal
-from models.reports import coarsen
-from models.scores import top_classes
+from models.probabilities import COARSER, SPACE_GROUP, coarsen, top_classes
 from pipelines.targets import CLASSES, QUANTITY, TARGETS, Target
 
 _RANKS = 5
-_SPACE_GROUP = "space_group"
 
 
 def answer_columns(
@@ -27,20 +26,23 @@ def answer_columns(
 
     Args:
       targets: The answered ones.
-      answers: By target key, (samples, size).
+      answers: By target key, (samples, size); `KEY_std` are predicted standard deviations of a
+        quantity.
     """
     columns: dict[str, list[str]] = {}
     for target in targets:
         answer = answers[target.key]
-        if target.key == _SPACE_GROUP:
+        if target.key == SPACE_GROUP:
             columns.update(_space_group_columns(target, answer))
-            for coarser in (TARGETS["crystal_system"], TARGETS["point_group"]):
+            for coarser in map(TARGETS.__getitem__, COARSER):
                 if coarser.key not in answers:
                     columns.update(_class_columns(coarser, coarsen(coarser, answer)))
         elif target.kind == CLASSES:
             columns.update(_class_columns(target, answer))
         elif target.kind == QUANTITY:
-            columns.update(_quantity_columns(target, answer))
+            columns.update(quantity_columns(target, answer))
+            if f"{target.key}_std" in answers:
+                columns.update(quantity_columns(target, answers[f"{target.key}_std"], "_std"))
         else:
             columns[target.key] = target.decode(answer)
     return columns
@@ -73,9 +75,10 @@ def quantity_names(target: Target, size: int) -> list[str]:
     return [f"{target.key}_{name}" for name in target.component_names(views=size)]
 
 
-def _quantity_columns(target: Target, numbers: np.ndarray) -> dict[str, list[str]]:
+def quantity_columns(target: Target, numbers: np.ndarray, suffix: str = "") -> dict[str, list[str]]:
+    """Returns a quantity, or what is said of it, (samples, size), as columns of text."""
     names = quantity_names(target, numbers.shape[1])
-    return {name: _as_text(numbers[:, k]) for k, name in enumerate(names)}
+    return {f"{name}{suffix}": _as_text(numbers[:, k]) for k, name in enumerate(names)}
 
 
 def _as_text(numbers: np.ndarray) -> list[str]:
@@ -84,9 +87,9 @@ def _as_text(numbers: np.ndarray) -> list[str]:
 
 def space_group_captions(names: Sequence[str], answers: Mapping[str, np.ndarray]) -> list[str]:
     """Returns a caption for the picture of each sample: its name, and its space group if asked."""
-    if _SPACE_GROUP not in answers:
+    if SPACE_GROUP not in answers:
         return list(names)
     return [
         f"{name}\n{row.argmax() + 1} ({row.max():.0%})"
-        for name, row in zip(names, answers[_SPACE_GROUP], strict=True)
+        for name, row in zip(names, answers[SPACE_GROUP], strict=True)
     ]

@@ -5,6 +5,11 @@ probable space groups with probabilities, and every other target in its unit. Th
 file as in the archive (no attributes needed), a .npy array of raw intensities, (views, height,
 width) or (samples, views, height, width), or a folder of such files.
 
+With --joint, predictions.materials.csv has one answer for each material besides, from all of its
+samples: space groups by the mean of their log-probabilities, quantities by mean and spread. Which
+material a sample shows is told by its attribute `material`, else by its group's name, sample_I_E,
+where I counts the materials of a file.
+
 Exit code: 0; 3 if samples were refused (the others are predicted all the same, the reasons are
 logged and listed in predictions.rejected.jsonl); 1 if nothing could be done; 2 for wrong flags.
 """
@@ -12,7 +17,9 @@ logged and listed in predictions.rejected.jsonl); 1 if nothing could be done; 2 
 from absl import flags
 
 from cbed_tf import command_line
+from cbed_tf.errors import CbedError
 from models.flags import define_batch_size, define_checkpoint, define_run_dir
+from models.known_inputs import parse_known
 
 FLAGS = flags.FlagValues()
 define_run_dir(FLAGS)
@@ -32,10 +39,34 @@ flags.DEFINE_bool(
     "trained on a data set of cbed convert --image_size.",
     flag_values=FLAGS,
 )
+flags.DEFINE_bool(
+    "joint", False, "Answer for each material too, from all of its samples.", flag_values=FLAGS
+)
+flags.DEFINE_bool(
+    "calibrated",
+    True,
+    "Calibrate probabilities by the temperatures that cbed evaluate has fitted, if it has.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_multi_string(
+    "known",
+    [],
+    "For models trained with --inputs: a value that holds for all samples, in place of their "
+    "attributes, like energy_keV:200 or d_hkls_angstrom:2.1,1.9,1.3; may be repeated.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_bool(
+    "check_raw",
+    True,
+    "Refuse samples that are much brighter, dimmer or flatter than those of the training, as "
+    "patterns are that somebody has scaled.",
+    flag_values=FLAGS,
+)
 
 
 def main() -> int:
     """Predicts, says how many."""
+    known = _known()
     from models.prediction import predict  # TensorFlow; --help should not wait for it
 
     outcome = predict(
@@ -46,8 +77,21 @@ def main() -> int:
         FLAGS.batch_size,
         FLAGS.sum_areas,
         FLAGS.figure,
+        FLAGS.calibrated,
+        FLAGS.joint,
+        known,
+        FLAGS.check_raw,
     )
     print(f"{FLAGS.output}: {outcome.predicted} samples predicted")
+    if FLAGS.joint:
+        print(f"{outcome.materials_path}: {outcome.materials} materials")
     if outcome.rejected:
         print(f"{outcome.rejected} refused; the reasons are in {outcome.rejected_path}")
     return command_line.REJECTED if outcome.rejected else command_line.OK
+
+
+def _known() -> dict[str, tuple[float, ...]]:
+    try:
+        return parse_known(FLAGS.known)
+    except CbedError as error:
+        raise command_line.UsageError(f"--{error}") from error

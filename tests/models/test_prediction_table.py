@@ -69,6 +69,28 @@ def test_quantities_have_a_column_for_each_component():
     }
 
 
+def test_predicted_deviations_follow_their_quantity():
+    columns = answer_columns(
+        get_targets(["energy_keV", "abc_angstrom"]),
+        {
+            "energy_keV": np.array([[120.5]]),
+            "energy_keV_std": np.array([[2.5]]),
+            "abc_angstrom": np.array([[3.0, 4.0, 5.0]]),
+            "abc_angstrom_std": np.array([[0.1, 0.2, 0.3]]),
+        },
+    )
+    assert columns == {
+        "energy_keV": ["120.5"],
+        "energy_keV_std": ["2.5"],
+        "abc_angstrom_a": ["3"],
+        "abc_angstrom_b": ["4"],
+        "abc_angstrom_c": ["5"],
+        "abc_angstrom_a_std": ["0.1"],
+        "abc_angstrom_b_std": ["0.2"],
+        "abc_angstrom_c_std": ["0.3"],
+    }
+
+
 def test_captions_name_the_space_group_where_there_is_one():
     assert space_group_captions(["x/1"], {"space_group": space_group_answers()}) == [
         "x/1\n62 (40%)"
