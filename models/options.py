@@ -128,7 +128,8 @@ class TrainingOptions:
     augment: Mapping[str, float] = option(
         {},
         "How to change training samples at random: usual (all but mixup), or any of rotation, "
-        "mirror, shift, ellipticity, permutation, noise, erasing, mixup, with commas between; each "
+        "mirror, shift, ellipticity, magnification, permutation, noise, erasing, mixup, with commas "
+        "between; each "
         "perhaps with its strength, like rotation:15,noise:1e5. cbed preview shows what it does.",
     )
     reader: str = option(
@@ -185,10 +186,25 @@ class TrainingOptions:
                 raise CbedError(f"target_weights has {key!r}, which is not among the targets")
             if not 0 <= weight < math.inf:
                 raise CbedError(f"target_weights of {key} is {weight}, should be at least 0")
-        if self.class_weights != "none" and not any(t.kind == CLASSES for t in targets):
+        self._check_class_losses([target.key for target in targets if target.kind == CLASSES])
+
+    def _check_class_losses(self, keys: Sequence[str]) -> None:
+        if self.label_smoothing and "space_group" not in keys:
             raise CbedError(
-                f"class_weights is {self.class_weights!r}, but none of the targets "
-                f"{', '.join(self.targets)} has classes"
+                f"label_smoothing is {self.label_smoothing}, but space_group is not among the "
+                f"targets {', '.join(self.targets)}"
+            )
+        for name, default in (("class_weights", "none"), ("logit_adjustment", 0)):
+            value = getattr(self, name)
+            if value != default and not keys:
+                raise CbedError(
+                    f"{name} is {value!r}, but none of the targets {', '.join(self.targets)} has "
+                    f"classes"
+                )
+        if self.class_weights != "none" and self.logit_adjustment:
+            raise CbedError(
+                f"logit_adjustment is {self.logit_adjustment} and class_weights "
+                f"{self.class_weights!r}: both make up for frequent classes, choose one"
             )
 
     def as_flags(self) -> list[str]:

@@ -1,6 +1,6 @@
-"""Augmentations that move a pattern's pixels: rotation, mirror, shift, elliptical distortion.
+"""Augmentations that move a pattern's pixels: rotation, mirror, size, shift, elliptical distortion.
 
-All four are one map of the plane, so a pattern is interpolated once, whatever is asked for.
+All five are one map of the plane, so a pattern is interpolated once, whatever is asked for.
 """
 
 from typing import Any
@@ -14,15 +14,18 @@ from pipelines.augment_layer import AugmentLayer, Labels, check_strength, unifor
 
 # Sines and cosines are rounded to this, 1e-6, so that a quarter turn is one bit by bit.
 _TRIGONOMETRIC_STEPS = 2.0**20
+# What is inversely proportional to the distances in a pattern.
+_LENGTHS = ("abc_angstrom", "d_hkls_angstrom")
 _MIRRORED_CLASS = np.int32([crystal.mirrored_space_group(n) - 1 for n in crystal.ALL_SPACE_GROUPS])
 
 
 @keras.saving.register_keras_serializable("cbed_tf")
 class RandomAffine(AugmentLayer):
-    """Rotates, mirrors, distorts and shifts patterns, in this order, with one interpolation.
+    """Mirrors, rotates, magnifies, distorts and shifts patterns with one interpolation.
 
     The order is that of the microscope: the crystal may be the mirror image, it lies in its holder
-    at any angle, the projector lens distorts, and the pattern falls beside the detector's middle.
+    at any angle, the projector lens magnifies and distorts, and the pattern falls beside the
+    detector's middle.
     For scaled images: between neighbouring pixels, fourth roots are closer to linear than raw
     intensities. What comes from outside the pattern is 0.
 
@@ -33,6 +36,11 @@ class RandomAffine(AugmentLayer):
       `space_group`. **With images alone it cannot, and lies about these 22 groups**; use it there
       only where nothing depends on handedness. Cell, d-spacings, crystal system, point group and
       composition are those of the mirror image too.
+    - Magnification: of all views of a sample alike. Diffraction by a cell of other size, but of the
+      same symmetry: distances and, as semi-angles were chosen by d-spacings, disks grow as the cell
+      shrinks, so the labels `abc_angstrom` and `d_hkls_angstrom` are divided by it. **With images
+      alone it cannot do that.** Approximate: the rings of higher Laue zones grow by its root, and
+      intensities stay those of the cell that was simulated.
     - Shift: of the beam's centre, for each view by itself; it drifts between two exposures.
     - Ellipticity: residual astigmatism of the projector lens, the same for all views of a sample,
       along any axis. The area stays, so d-spacings are right on average.
@@ -42,6 +50,7 @@ class RandomAffine(AugmentLayer):
       mirror: Probability.
       shift: Greatest shift along each axis, as a share of the pattern's smaller side.
       ellipticity: Greatest e of a stretch by 1 + e along an axis and 1 / (1 + e) across.
+      magnification: Greatest m of a magnification between 1 / (1 + m) and 1 + m, alike for both.
       seed: The same seed repeats the same changes.
     """
 
@@ -51,6 +60,7 @@ class RandomAffine(AugmentLayer):
         mirror: float = 0.0,
         shift: float = 0.0,
         ellipticity: float = 0.0,
+        magnification: float = 0.0,
         seed: int | None = None,
         **kwargs: Any,
     ):
@@ -58,24 +68,28 @@ class RandomAffine(AugmentLayer):
         check_strength("mirror", mirror, 0, 1)
         check_strength("shift", shift, 0, 0.5)
         check_strength("ellipticity", ellipticity, 0, 0.5)
+        check_strength("magnification", magnification, 0, 1)
         super().__init__(seed, **kwargs)
         self.rotation = rotation
         self.mirror = mirror
         self.shift = shift
         self.ellipticity = ellipticity
+        self.magnification = magnification
 
     def change(
         self, images: Any, labels: Labels, weights: Labels, seed: Any
     ) -> tuple[Any, Labels, Labels]:
-        """Moves the pixels; maps the label `space_group` of mirrored samples."""
+        """Moves the pixels; changes what is no longer true of mirrored or magnified samples."""
         batch, views, height, width = ops.shape(images)
         mirrored = uniform(seed, 0, (batch,)) < self.mirror
         degrees = self.rotation * (2 * uniform(seed, 1, (batch, views)) - 1)
         stretch = 1 + self.ellipticity * uniform(seed, 2, (batch, 1))
         axis = 180 * uniform(seed, 3, (batch, 1))
         shift = self.shift * min(height, width) * (2 * uniform(seed, 4, (batch, views, 2)) - 1)
-        moved = resample(images, affine_matrix(degrees, mirrored[:, None], stretch, axis), shift)
-        return moved, _mirror_labels(labels, mirrored), weights
+        size = (1 + self.magnification) ** (2 * uniform(seed, 5, (batch, 1)) - 1)
+        back = affine_matrix(degrees, mirrored[:, None], stretch, axis) / size[..., None, None]
+        labels = _magnify_labels(_mirror_labels(labels, mirrored), size)
+        return resample(images, back, shift), labels, weights
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments, for saving."""
@@ -85,6 +99,7 @@ class RandomAffine(AugmentLayer):
             "mirror": self.mirror,
             "shift": self.shift,
             "ellipticity": self.ellipticity,
+            "magnification": self.magnification,
         }
 
 
@@ -188,3 +203,10 @@ def _mirror_labels(labels: Labels, mirrored: Any) -> Labels:
         raise ValueError("space_group is a mixture already: mirror before mixing")
     image = ops.take(ops.convert_to_tensor(_MIRRORED_CLASS), label)
     return {**labels, "space_group": ops.where(mirrored, ops.cast(image, label.dtype), label)}
+
+
+def _magnify_labels(labels: Labels, size: Any) -> Labels:
+    shrunk = {
+        key: labels[key] / ops.cast(size, labels[key].dtype) for key in _LENGTHS if key in labels
+    }
+    return {**labels, **shrunk}

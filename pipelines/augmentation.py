@@ -38,6 +38,8 @@ class Augmentation:
       mirror: Probability that all views of a sample are mirrored.
       shift: Greatest shift of the beam's centre, as a share of the pattern's smaller side.
       ellipticity: Greatest elliptical distortion, as a share of the pattern's extent.
+      magnification: Greatest share by which patterns are larger or smaller, lengths among the
+        labels with them.
       permutation: Probability that the views of a sample change places.
       noise: Electrons in a pattern; fewer are noisier.
       erasing: Greatest share of a pattern's area that is erased.
@@ -51,6 +53,7 @@ class Augmentation:
     mirror: float = _strength(0.5, 1)
     shift: float = _strength(0.02, 0.5)
     ellipticity: float = _strength(0.01, 0.5)
+    magnification: float = _strength(0.2, 1)
     permutation: float = _strength(1.0, 1)
     noise: float = _strength(1e6, LARGEST_DOSE)
     erasing: float = _strength(0.1, 0.5)
@@ -105,8 +108,8 @@ class Augment(AugmentLayer):
     counted, then pixels erased.
 
     It stands first in a network, acting in `fit` alone; or it changes whole batches, with labels,
-    in a data set (`augment_dataset`), or on the device (`models.AugmentedModel`). Mirror, mixup and
-    permutation are right only with labels.
+    in a data set (`augment_dataset`), or on the device (`models.AugmentedModel`). Mirror,
+    magnification, mixup and permutation are right only with labels.
 
     Args:
       augmentation: What to apply.
@@ -184,7 +187,7 @@ def augment_dataset(
 
 def _layers_of(a: Augmentation) -> list[AugmentLayer]:
     """Returns the layers that are on, in the order of the microscope."""
-    affine = (a.rotation, a.mirror, a.shift, a.ellipticity)
+    affine = (a.rotation, a.mirror, a.shift, a.ellipticity, a.magnification)
     layers = (
         a.permutation and PermuteViews(a.permutation, name="permute_views"),
         any(affine) and RandomAffine(*affine, name="random_affine"),

@@ -76,15 +76,20 @@ def balanced_weights(target: Target, manifest: Manifest) -> np.ndarray:
 
     A class that does not occur in train weighs 1.
     """
-    train = manifest.split("train")
-    class_of_space_group = space_groups_of_class(target.key)
-    counts = np.zeros(len(target.class_names))
-    for space_group, count in train.space_groups.items():
-        counts[class_of_space_group[space_group - 1]] += count
+    counts = count_classes(target, manifest)
     present = counts > 0
     weights = np.ones(len(counts), np.float32)
-    weights[present] = train.samples / (present.sum() * counts[present])
+    weights[present] = counts.sum() / (present.sum() * counts[present])
     return weights
+
+
+def count_classes(target: Target, manifest: Manifest) -> np.ndarray:
+    """Returns how many samples of train each class of a target has, float64 (classes,)."""
+    class_of_space_group = space_groups_of_class(target.key)
+    counts = np.zeros(len(target.class_names))
+    for space_group, count in manifest.split("train").space_groups.items():
+        counts[class_of_space_group[space_group - 1]] += count
+    return counts
 
 
 def _weight_tables(

@@ -25,7 +25,8 @@ flags.DEFINE_list(
     "augment",
     [],
     "How to change the samples, as for cbed train: usual (all but mixup), or any of rotation, "
-    "mirror, shift, ellipticity, permutation, noise, erasing, mixup, with commas between; each "
+    "mirror, shift, ellipticity, magnification, permutation, noise, erasing, mixup, with commas "
+    "between; each "
     "perhaps with its strength, like rotation:15,noise:1e5.",
     flag_values=FLAGS,
 )

@@ -15,7 +15,7 @@ from pipelines.augment_samples import MixUp, PermuteViews
 
 SEED = (3, 14)
 LAYERS = {
-    "affine": RandomAffine(rotation=180, mirror=0.5, shift=0.1, ellipticity=0.1, seed=5),
+    "affine": RandomAffine(180, mirror=0.5, shift=0.1, ellipticity=0.1, magnification=0.2, seed=5),
     "noise": PoissonNoise(1e3, seed=5),
     "erasing": RandomErasing(0.5, seed=5),
     "permutation": PermuteViews(seed=5),
@@ -142,6 +142,29 @@ def test_mirrored_samples_and_no_others_have_mirrored_labels():
     assert changed["space_group"].numpy().tolist() == expected
     assert 5 < (changed["space_group"].numpy() != labels["space_group"]).sum() <= 44
     assert changed["crystal_system"] is labels["crystal_system"]
+
+
+def test_lengths_shrink_as_patterns_grow():
+    """The brightness falls linearly from the middle, so its slope tells the magnification."""
+    x = np.abs(np.arange(65) - 32.0)
+    cone = np.float32(100 - np.maximum(x, x[:, None]))
+    images = np.tile(cone, (64, 3, 1, 1))
+    labels = {
+        "abc_angstrom": np.full((64, 3), 4.0, np.float32),
+        "d_hkls_angstrom": np.float32([[1, 2, 3]] * 64),
+        "angles_degree": np.full((64, 3), 90.0, np.float32),
+    }
+
+    grown, changed = RandomAffine(magnification=0.5).augment((images, labels), SEED)
+    slopes = grown[:, :, 32, 32] - grown[:, :, 32, 42]
+    size = 10 / slopes.numpy()
+    np.testing.assert_allclose(size, size[:, :1] * np.ones(3), rtol=1e-5)
+    assert 1 / 1.5 <= size.min() < 0.75
+    assert 1.33 < size.max() <= 1.5
+    assert 20 < (size[:, 0] > 1).sum() < 44
+    np.testing.assert_allclose(changed["abc_angstrom"], 4 / size, rtol=1e-4)
+    np.testing.assert_allclose(changed["d_hkls_angstrom"], [[1, 2, 3]] / size, rtol=1e-4)
+    assert changed["angles_degree"] is labels["angles_degree"]
 
 
 def test_mixtures_are_not_mirrored():
@@ -506,7 +529,7 @@ def test_words_are_strengths():
     }
     usual = Augmentation.parse(["usual", "shift:0"])
     assert set(usual.strengths()) == {
-        "rotation", "mirror", "ellipticity", "permutation", "noise", "erasing",
+        "rotation", "mirror", "ellipticity", "magnification", "permutation", "noise", "erasing",
     }  # fmt: skip
 
 
@@ -533,6 +556,7 @@ def test_refusals_say_value_and_range(words, message):
         lambda: RandomAffine(mirror=2),
         lambda: RandomAffine(shift=0.6),
         lambda: RandomAffine(ellipticity=1),
+        lambda: RandomAffine(magnification=-0.1),
         lambda: PoissonNoise(-5),
         lambda: RandomErasing(0.6),
         lambda: PermuteViews(1.5),
