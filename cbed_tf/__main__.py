@@ -21,6 +21,7 @@ COMMANDS = {
     "train": ("models.commands.train", "trains a model on a data set"),
     "evaluate": ("models.commands.evaluate", "scores a run beside its baselines"),
     "predict": ("models.commands.predict", "raw patterns -> predictions.csv"),
+    "export": ("models.commands.export", "a run's model -> SavedModel, for other programs"),
 }
 
 

@@ -10,11 +10,13 @@ from typing import Any
 _HOMES = {
     "AugmentedModel": "models.augmented",
     "build_model": "models.network",
+    "Learner": "models.learner",
     "compile_model": "models.compiling",
     "TrainingOptions": "models.options",
     "train": "models.training",
     "evaluate": "models.evaluation",
     "predict": "models.prediction",
+    "export_model": "models.export",
     "load_trained_model": "models.runs",
 }
 __all__ = sorted(_HOMES)

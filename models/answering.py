@@ -7,6 +7,7 @@
 import dataclasses
 import os
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -54,8 +55,14 @@ class AnsweringModel:
           inputs: 'cbed_stack', float32 (batch, views, height, width), and the known inputs,
             float32 (batch, size).
         """
-        takes_several = isinstance(self.model.input, dict)
-        return self.model.predict_on_batch(dict(inputs) if takes_several else inputs[IMAGE])
+        return self.model.predict_on_batch(self._as_taken(inputs))
+
+    def call(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the answers as tensors, for use inside a graph; otherwise like `ask`."""
+        return self.model(self._as_taken(tensors), training=False)
+
+    def _as_taken(self, inputs: Mapping[str, Any]) -> Any:
+        return dict(inputs) if isinstance(self.model.input, dict) else inputs[IMAGE]
 
 
 def load_answering_model(

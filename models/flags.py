@@ -21,6 +21,16 @@ def define_checkpoint(flag_values: flags.FlagValues) -> None:
     )
 
 
+def define_calibrated(flag_values: flags.FlagValues) -> None:
+    """Defines --calibrated, whether probabilities may be taken at their word."""
+    flags.DEFINE_bool(
+        "calibrated",
+        True,
+        "Calibrate probabilities by the temperatures that cbed evaluate has fitted, if it has.",
+        flag_values=flag_values,
+    )
+
+
 def define_batch_size(flag_values: flags.FlagValues) -> None:
     """Defines --batch_size, which changes no answer."""
     flags.DEFINE_integer(

@@ -18,12 +18,13 @@ from absl import flags
 
 from cbed_tf import command_line
 from cbed_tf.errors import CbedError
-from models.flags import define_batch_size, define_checkpoint, define_run_dir
+from models.flags import define_batch_size, define_calibrated, define_checkpoint, define_run_dir
 from models.known_inputs import parse_known
 
 FLAGS = flags.FlagValues()
 define_run_dir(FLAGS)
 define_checkpoint(FLAGS)
+define_calibrated(FLAGS)
 define_batch_size(FLAGS)
 flags.DEFINE_string(
     "input", None, "HDF5 file, .npy file or folder.", required=True, flag_values=FLAGS
@@ -41,12 +42,6 @@ flags.DEFINE_bool(
 )
 flags.DEFINE_bool(
     "joint", False, "Answer for each material too, from all of its samples.", flag_values=FLAGS
-)
-flags.DEFINE_bool(
-    "calibrated",
-    True,
-    "Calibrate probabilities by the temperatures that cbed evaluate has fitted, if it has.",
-    flag_values=FLAGS,
 )
 flags.DEFINE_multi_string(
     "known",
