@@ -1,6 +1,7 @@
-"""Encoders of one pattern, by name: (patterns, height, width, 1) -> (patterns, features).
+"""Encoders of one pattern, by name: (patterns, height, width, channels) -> (patterns, features).
 
-A further one is a function from (height, width) to such a keras.Model, and a line in `BACKBONES`.
+A further one is a function from (height, width, channels) to such a keras.Model, and a line in
+`BACKBONES`.
 """
 
 from collections.abc import Callable
@@ -21,7 +22,7 @@ _CHANNELS_PER_GROUP = 8
 _EPSILON = 1e-6
 
 
-def build_backbone(name: str, height: int, width: int) -> keras.Model:
+def build_backbone(name: str, height: int, width: int, channels: int = 1) -> keras.Model:
     """Returns a new, untrained encoder for patterns of one size.
 
     Raises:
@@ -29,23 +30,23 @@ def build_backbone(name: str, height: int, width: int) -> keras.Model:
     """
     if name not in BACKBONES:
         raise CbedError(f"backbone is {name!r}, should be one of {', '.join(BACKBONES)}")
-    return BACKBONES[name](height, width)
+    return BACKBONES[name](height, width, channels)
 
 
-def _small(height: int, width: int) -> keras.Model:
+def _small(height: int, width: int, channels: int) -> keras.Model:
     """A residual network of 0.8 to 3 million weights for CPUs, small data and first looks.
 
     Groups instead of batches are normalised, so that a model answers the same in training and
     afterwards however few samples it has seen.
     """
-    patterns = keras.Input((height, width, 1), name="patterns")
+    patterns = keras.Input((height, width, channels), name="patterns")
     x = _convolve(patterns, _STEM_WIDTH, "stem", kernel_size=5, strides=2)
     x = layers.Activation("relu", name="stem_relu")(_normalize(x, "stem"))
     extent, block = min(height, width) / 2, 0
     while block == 0 or extent > _FINAL_EXTENT:
         block += 1
-        channels = min(_STEM_WIDTH * 2**block, _GREATEST_WIDTH)
-        x = _residual_block(x, channels, f"block{block}")
+        wide = min(_STEM_WIDTH * 2**block, _GREATEST_WIDTH)
+        x = _residual_block(x, wide, f"block{block}")
         extent /= 2
     features = layers.Dense(_FEATURES, activation="relu", name="features")(_where_what(x))
     return keras.Model(patterns, features, name="small")
@@ -93,13 +94,16 @@ def _normalize(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
     return layers.GroupNormalization(groups, epsilon=_EPSILON, name=f"{name}_normalization")(x)
 
 
-def _resnet50(height: int, width: int) -> keras.Model:
+def _resnet50(height: int, width: int, channels: int) -> keras.Model:
     """ResNet-50 from scratch, as in the published trainings on this archive."""
     if min(height, width) < 32:
         raise CbedError(f"resnet50 takes patterns of at least 32x32 pixels, not {height}x{width}")
     return keras.applications.ResNet50(
-        include_top=False, weights=None, input_shape=(height, width, 1), pooling="avg"
+        include_top=False, weights=None, input_shape=(height, width, channels), pooling="avg"
     )
 
 
-BACKBONES: dict[str, Callable[[int, int], keras.Model]] = {"small": _small, "resnet50": _resnet50}
+BACKBONES: dict[str, Callable[[int, int, int], keras.Model]] = {
+    "small": _small,
+    "resnet50": _resnet50,
+}

@@ -13,7 +13,7 @@ import keras
 
 from cbed_tf.errors import CbedError
 from models import runs
-from models.heads import headline_names
+from models.metrics import headline_names
 
 _LOG = logging.getLogger(__name__)
 

@@ -1,37 +1,89 @@
-"""Gives a model its losses and metrics, target by target."""
+"""Gives what is fitted its losses and metrics, target by target."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 
 import keras
+import numpy as np
 
 from cbed_tf.manifest import Manifest
-from models.heads import make_loss, make_metrics
-from pipelines import Target
+from models.class_priors import logit_adjustment, seen_counts
+from models.heads import standardization
+from models.label_smoothing import smoothing_table
+from models.learner import Learner
+from models.losses import ClassLoss, FractionLoss, QuantityLoss
+from models.marginals import is_marginal
+from models.objective import Loss, Objective
+from models.options import TrainingOptions
+from models.probabilities import SPACE_GROUP
+from pipelines import TARGETS, Target
+from pipelines.labels import count_classes
+from pipelines.targets import CLASSES, FRACTIONS
+
+
+@dataclasses.dataclass(frozen=True)
+class LossOptions:
+    """What goes into the loss beside the targets; see the fields of `TrainingOptions`."""
+
+    target_weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    label_smoothing: float = 0.0
+    logit_adjustment: float = 0.0
+    balance: float = 0.0
+
+    @classmethod
+    def of_training(cls, options: TrainingOptions) -> "LossOptions":
+        """Returns those of a training."""
+        names = (field.name for field in dataclasses.fields(cls))
+        return cls(**{name: getattr(options, name) for name in names})
 
 
 def compile_model(
-    model: keras.Model,
+    fitted: Learner,
     targets: Sequence[Target],
     manifest: Manifest,
     optimizer: keras.optimizers.Optimizer,
-    target_weights: dict[str, float] | None = None,
+    options: LossOptions | None = None,
 ) -> None:
-    """Gives a model of `build_model` its losses and metrics, ready for `model.fit`.
+    """Gives a learner its objective, metrics and optimizer, ready for `fit`.
 
     Args:
-      model: Answers the targets.
+      fitted: Of the `learning_form` of a model of `build_model`.
       targets: As in `build_model`.
-      manifest: Of the training data; its statistics weigh the losses of quantities.
+      manifest: Of the training data; its statistics weigh the losses of quantities, its counts say
+        how frequent a class is.
       optimizer: Of the caller's choice; one that has `scales_loss` is left alone in half precision,
         where keras wraps all others to scale the loss.
-      target_weights: What to multiply losses by; 1 for targets that are not named.
+      options: Of the losses.
     """
-    # Keras puts the output's name before a metric's only where there are several outputs.
-    prefixes = {target.key: "" if len(targets) > 1 else f"{target.key}_" for target in targets}
-    model.compile(
-        optimizer,
-        loss={t.key: make_loss(t, manifest.statistics.get(t.key)) for t in targets},
-        loss_weights={t.key: float((target_weights or {}).get(t.key, 1.0)) for t in targets},
-        metrics={t.key: make_metrics(t, prefixes[t.key]) for t in targets},
-        auto_scale_loss=not hasattr(optimizer, "scales_loss"),
+    options = options or LossOptions()
+    keys = [target.key for target in targets]
+    loss_of = {target.key: _make_loss(target, keys, manifest, options) for target in targets}
+    weights = {key: float(options.target_weights.get(key, 1.0)) for key in keys}
+    fitted.pursue(Objective(loss_of, weights), tuple(targets))
+    fitted.compile(optimizer, auto_scale_loss=not hasattr(optimizer, "scales_loss"))
+
+
+def _make_loss(
+    target: Target, keys: Sequence[str], manifest: Manifest, options: LossOptions
+) -> Loss:
+    if target.kind == FRACTIONS:
+        return FractionLoss(target.key)
+    if target.kind != CLASSES:
+        return QuantityLoss(target.key, standardization(target, manifest.statistics[target.key])[1])
+    follows = is_marginal(target.key, keys)
+    smoothing = None
+    if target.key == SPACE_GROUP and options.label_smoothing:
+        smoothing = smoothing_table(options.label_smoothing, count_classes(target, manifest))
+    return ClassLoss(
+        target.key,
+        follows,
+        _adjustment(TARGETS[SPACE_GROUP] if follows else target, manifest, options),
+        smoothing,
     )
+
+
+def _adjustment(target: Target, manifest: Manifest, options: LossOptions) -> np.ndarray | None:
+    if not options.logit_adjustment:
+        return None
+    counts = seen_counts(target, manifest, options.balance)
+    return logit_adjustment(counts, options.logit_adjustment)

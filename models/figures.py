@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cbed_tf.figures import draw_patterns
-from models.heads import headline_names
+from models.metrics import headline_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

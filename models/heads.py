@@ -1,27 +1,36 @@
-"""For each kind of target: the head that answers it, the loss that teaches it, its metrics.
+"""For each kind of target: the layers that answer it.
 
 Quantities are standardised (mean 0, deviation 1 over train) inside head and loss, so that targets
 of any unit weigh alike, and users see angstrom, degree and keV everywhere.
+
+Some losses need more than the answers; layers of these names have it, see `network.learning_form`:
+`KEY_logarithms`, of probabilities or fractions, which do not vanish where those do, and
+`KEY_presence`, of elements, before the sigmoid.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 from keras import layers, ops
 
 from cbed_tf.manifest import Statistics
-from pipelines.targets import CLASSES, FRACTIONS, QUANTITY, Target
+from models.averaging import LogMeanOverViews, MeanOverViews
+from models.fusion import Fused
+from models.marginals import CoarserClasses, is_marginal
+from models.probabilities import SPACE_GROUP
+from pipelines.targets import CLASSES, QUANTITY, Target
 
+LOGARITHMS = "_logarithms"
+PRESENCE = "_presence"
 # Float16 would turn a probability of 1e-8 into 0, and knows no number between 190 and 190.125 keV.
 _DTYPE = "float32"
-_TOP5_FROM_CLASSES = 10
 
 
 @keras.saving.register_keras_serializable("cbed_tf")
 class Destandardize(layers.Layer):
-    """Turns standardised answers (batch, size) into natural units: answer * std + mean.
+    """Turns standardised answers (..., size) into natural units: answer * std + mean.
 
     Args:
       mean: Of each number, or one for all of them, over the training split.
@@ -48,121 +57,56 @@ class Destandardize(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("cbed_tf")
-class StandardizedHuber(keras.losses.Loss):
-    """Huber loss of residuals in standard deviations: r^2 / 2 up to 1, |r| - 1/2 beyond.
+class GatedFractions(layers.Layer):
+    """Logarithms of fractions that sum to 1, of which each is scaled by whether it is there at all.
 
-    Linear far out, because one wrong cell of 60 angstrom should not outweigh a batch of good ones.
+    A fraction is in proportion to exp(amount) * sigmoid(presence), so what is surely absent has
+    none, and what is there shares the rest.
+    """
+
+    def call(self, amounts: Any, presence: Any) -> Any:
+        """Returns the logarithms, in the shape of the amounts.
+
+        Args:
+          amounts: (batch, parts), or (batch, views, parts).
+          presence: (batch, parts), for all views.
+        """
+        if len(amounts.shape) > len(presence.shape):
+            presence = presence[:, None]
+        return ops.log_softmax(amounts + ops.log_sigmoid(presence), axis=-1)
+
+    def compute_output_shape(self, amounts_shape: tuple, presence_shape: tuple) -> tuple:
+        """Returns the input's shape."""
+        return amounts_shape
+
+
+def add_answers(
+    fused: Fused, targets: Sequence[Target], views: int, statistics: Mapping[str, Statistics]
+) -> dict[str, keras.KerasTensor]:
+    """Returns the answers to all targets by key, float32.
 
     Args:
-      std: Standard deviation over the training split, of each number or one for all of them.
-    """
-
-    def __init__(self, std: Sequence[float], name: str = "standardized_huber", **kwargs: Any):
-        super().__init__(name=name, **kwargs)
-        self.std = tuple(std)
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Returns the loss of each sample, (batch,)."""
-        std = ops.convert_to_tensor(self.std, y_pred.dtype)
-        residual = ops.abs(ops.cast(y_true, y_pred.dtype) - y_pred) / std
-        loss = ops.where(residual <= 1, 0.5 * ops.square(residual), residual - 0.5)
-        return ops.mean(loss, axis=-1)
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the arguments, for saving."""
-        return {**super().get_config(), "std": self.std}
-
-
-@keras.saving.register_keras_serializable("cbed_tf")
-class ClassCrossEntropy(keras.losses.Loss):
-    """Cross entropy of class indices (batch,), or of probabilities (batch, classes) after mixup."""
-
-    def __init__(self, name: str = "cross_entropy", **kwargs: Any):
-        super().__init__(name=name, **kwargs)
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Returns the loss of each sample, (batch,)."""
-        if _are_probabilities(y_true, y_pred):
-            return keras.losses.categorical_crossentropy(y_true, y_pred)
-        return keras.losses.sparse_categorical_crossentropy(y_true, y_pred)
-
-
-@keras.saving.register_keras_serializable("cbed_tf")
-class Top1(keras.metrics.SparseCategoricalAccuracy):
-    """Share of samples whose most probable class is right; of a mixture, that of the larger share.
-
-    Args: as of `keras.metrics.SparseCategoricalAccuracy`.
-    """
-
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Counts a batch."""
-        super().update_state(_indices(y_true, y_pred), y_pred, sample_weight)
-
-
-@keras.saving.register_keras_serializable("cbed_tf")
-class TopK(keras.metrics.SparseTopKCategoricalAccuracy):
-    """Share of samples whose class is among the k most probable, likewise.
-
-    Args: as of `keras.metrics.SparseTopKCategoricalAccuracy`.
-    """
-
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Counts a batch."""
-        super().update_state(_indices(y_true, y_pred), y_pred, sample_weight)
-
-
-def add_head(
-    features: keras.KerasTensor, target: Target, views: int, statistics: Statistics | None
-) -> keras.KerasTensor:
-    """Returns the answer to a target from features.
-
-    Args:
-      features: (batch, width), or (batch, views, width) for a target that is answered per view.
-      target: What to answer; its key names the last layer and so the output.
+      fused: Features of the samples and of their views.
+      targets: What to answer; their keys name the last layers and so the outputs.
       views: Number of patterns of a sample.
-      statistics: Over the training split; needed for quantities.
+      statistics: Over the training split, by key; needed for quantities.
     """
-    if target.kind != QUANTITY:
-        size = target.size(views)
-        logits = layers.Dense(size, name=f"{target.key}_logits", dtype=_DTYPE)(features)
-        return layers.Activation("softmax", name=target.key, dtype=_DTYPE)(logits)
-    mean, std = standardization(target, statistics)
-    size = 1 if target.per_view else target.size(views)
-    answer = layers.Dense(size, name=f"{target.key}_standardized", dtype=_DTYPE)(features)
-    if target.per_view:
-        answer = layers.Flatten(name=f"{target.key}_by_view", dtype=_DTYPE)(answer)
-    return Destandardize(mean, std, name=target.key, dtype=_DTYPE)(answer)
-
-
-def make_loss(target: Target, statistics: Statistics | None) -> keras.losses.Loss:
-    """Returns the loss that teaches a target, one number a sample."""
-    if target.kind == CLASSES:
-        return ClassCrossEntropy()
-    if target.kind == FRACTIONS:
-        return keras.losses.CategoricalCrossentropy(name="cross_entropy")
-    return StandardizedHuber(standardization(target, statistics)[1])
-
-
-def make_metrics(target: Target, prefix: str = "") -> list[keras.metrics.Metric]:
-    """Returns new metrics of a target: top1 and top5 of classes, mae (in its unit) of the rest."""
-    if target.kind != CLASSES:
-        return [keras.metrics.MeanAbsoluteError(name=f"{prefix}mae")]
-    metrics = [Top1(name=f"{prefix}top1")]
-    if len(target.class_names) >= _TOP5_FROM_CLASSES:
-        metrics.append(TopK(5, name=f"{prefix}top5"))
-    return metrics
-
-
-def headline_names(logged: Iterable[str]) -> list[str]:
-    """Returns the loss and the first metric of each target, from all names that keras logs.
-
-    Those of the dev split have the same names behind `val_`, and are left out.
-    """
-    training = [name for name in logged if not name.startswith("val_")]
-    return [
-        *(name for name in training if name == "loss"),
-        *(name for name in training if name.endswith(("_top1", "_mae"))),
-    ]
+    keys = [target.key for target in targets]
+    # What else follows from it needs its logarithms first.
+    targets = sorted(targets, key=lambda target: target.key != SPACE_GROUP)
+    answers, logarithms = {}, {}
+    for target in targets:
+        if target.kind == QUANTITY:
+            answers[target.key] = _quantity(fused, target, views, statistics[target.key])
+            continue
+        if is_marginal(target.key, keys):
+            coarser = CoarserClasses(target.key, name=f"{target.key}{LOGARITHMS}", dtype=_DTYPE)
+            logarithms[target.key] = coarser(logarithms[SPACE_GROUP])
+        else:
+            logarithms[target.key] = _logarithms(fused, target)
+        exponential = layers.Activation("exponential", name=target.key, dtype=_DTYPE)
+        answers[target.key] = exponential(logarithms[target.key])
+    return {key: answers[key] for key in keys}
 
 
 def standardization(
@@ -181,9 +125,53 @@ def standardization(
     return mean, tuple(s if s > 0 else 1.0 for s in std)
 
 
-def _are_probabilities(labels: Any, answers: Any) -> bool:
-    return len(labels.shape) == len(answers.shape) and labels.shape[-1] == answers.shape[-1]
+def _logarithms(fused: Fused, target: Target) -> keras.KerasTensor:
+    """Returns the logarithms of probabilities or fractions, from a head of the target's own."""
+    key, size = target.key, len(target.class_names)
+    logits = _dense(fused.sample, size, f"{key}_logits")
+    if target.kind == CLASSES:
+
+        def normalize(name: str) -> keras.KerasTensor:
+            return layers.Activation("log_softmax", name=name, dtype=_DTYPE)(logits)
+    else:
+        presence = _of_sample(
+            fused, MeanOverViews, f"{key}{PRESENCE}", lambda name: _dense(fused.sample, size, name)
+        )
+
+        def normalize(name: str) -> keras.KerasTensor:
+            return GatedFractions(name=name, dtype=_DTYPE)(logits, presence)
+
+    return _of_sample(fused, LogMeanOverViews, f"{key}{LOGARITHMS}", normalize)
 
 
-def _indices(labels: Any, answers: Any) -> Any:
-    return ops.argmax(labels, axis=-1) if _are_probabilities(labels, answers) else labels
+def _quantity(
+    fused: Fused, target: Target, views: int, statistics: Statistics
+) -> keras.KerasTensor:
+    mean, std = standardization(target, statistics)
+    name = f"{target.key}_standardized"
+
+    def answer(name: str) -> keras.KerasTensor:
+        return Destandardize(mean, std, name=name, dtype=_DTYPE)(standardized)
+
+    if target.per_view and fused.views is not None:
+        standardized = _dense(fused.views, 1, name)
+        standardized = layers.Flatten(name=f"{name}_by_view", dtype=_DTYPE)(standardized)
+        return answer(target.key)
+    standardized = _dense(fused.sample, target.size(views), name)
+    return _of_sample(fused, MeanOverViews, target.key, answer)
+
+
+def _dense(features: keras.KerasTensor, size: int, name: str) -> keras.KerasTensor:
+    return layers.Dense(size, name=name, dtype=_DTYPE)(features)
+
+
+def _of_sample(
+    fused: Fused,
+    average: type[layers.Layer],
+    name: str,
+    make: Callable[[str], keras.KerasTensor],
+) -> keras.KerasTensor:
+    """Returns what `make` makes under a name, averaged where it is made for each view."""
+    if fused.present is None:
+        return make(name)
+    return average(name=name, dtype=_DTYPE)(make(f"{name}_of_views"), fused.present)

@@ -1,10 +1,11 @@
 """The multi-view, multi-output network: raw intensities in, one answer for each target out.
 
     images (views, height, width) -> scaling -> encoder, shared by the views -> features of a view
-        -> mean and largest over the views -> fused -> heads
+        -> fusion of the views -> heads
 
 The answers do not depend on the order of the views, except those that are given per view, which
-follow it. Encoders are in `backbones.py`, heads in `heads.py`.
+follow it. Fusion 'channels' gives that up: its encoder sees the views as the channels of one image.
+Encoders are in `backbones.py`, fusions in `fusion.py`, heads in `heads.py`.
 
 A model is saved, exported and asked with raw intensities, whatever it was trained on. 16-bit
 patterns reach the same weights through a second front, `front_for`.
@@ -16,15 +17,15 @@ import keras
 from keras import layers
 
 from cbed_tf.encoding import Encoding
+from cbed_tf.errors import CbedError
 from cbed_tf.manifest import Statistics
 from cbed_tf.schema import IMAGE
 from models.backbones import build_backbone
-from models.heads import add_head
+from models.fusion import CHANNELS, FUSIONS, Fused, PresentViews
+from models.heads import LOGARITHMS, PRESENCE, add_answers
 from models.views import FoldViews, UnfoldViews
 from pipelines.scaling import IntensityScaling
 from pipelines.targets import Target
-
-_FUSED_WIDTH = 256
 
 
 def build_model(
@@ -33,6 +34,9 @@ def build_model(
     statistics: Mapping[str, Statistics],
     backbone: str = "small",
     scaling: IntensityScaling | None = None,
+    *,
+    fusion: str = "mean",
+    dropout: float = 0.0,
 ) -> keras.Model:
     """Returns an untrained model that answers raw intensities, (batch, views, height, width).
 
@@ -46,26 +50,17 @@ def build_model(
       statistics: By key, for every quantity among the targets; `Manifest.statistics` has them.
       backbone: Name in `backbones.BACKBONES`.
       scaling: First layer; the fourth root by default.
+      fusion: Name in `fusion.FUSIONS`, or 'channels'.
+      dropout: Share of the fused features that a training step leaves out.
 
     Raises:
-      CbedError: The backbone is unknown or cannot take such images.
+      CbedError: The backbone or the fusion is unknown, or the backbone cannot take such images.
     """
-    views, height, width = image_shape
-    images = keras.Input((views, height, width), name=IMAGE, dtype="float32")
+    views = image_shape[0]
+    images = keras.Input(image_shape, name=IMAGE, dtype="float32")
     scaled = (scaling or IntensityScaling(name="intensity_scaling"))(images)
-    patterns = FoldViews(name="fold_views")(scaled)
-    encoded = build_backbone(backbone, height, width)(patterns)
-    per_view = UnfoldViews(views, name="unfold_views")(encoded)
-    fused = _fuse(per_view)
-    beside_fused = layers.Concatenate(name="view_beside_fused")(
-        [per_view, layers.RepeatVector(views, name="fused_for_each_view")(fused)]
-    )
-    answers = {
-        target.key: add_head(
-            beside_fused if target.per_view else fused, target, views, statistics.get(target.key)
-        )
-        for target in targets
-    }
+    fused = _fuse(scaled, backbone, fusion)
+    answers = add_answers(_drop(fused, dropout), targets, views, statistics)
     return keras.Model(images, answers, name=f"cbed_{backbone}")
 
 
@@ -88,9 +83,38 @@ def front_for(model: keras.Model, encoding: Encoding) -> keras.Model:
     return keras.Model(images, body(scaling(images)), name=f"{model.name}_{encoding.name}")
 
 
-def _fuse(per_view: keras.KerasTensor) -> keras.KerasTensor:
-    """(batch, views, features) -> (batch, fused features)."""
-    mean = layers.GlobalAveragePooling1D(name="mean_of_views")(per_view)
-    largest = layers.GlobalMaxPooling1D(name="largest_of_views")(per_view)
-    both = layers.Concatenate(name="mean_and_largest")([mean, largest])
-    return layers.Dense(_FUSED_WIDTH, activation="relu", name="fused")(both)
+def learning_form(model: keras.Model) -> keras.Model:
+    """Returns a model with the same weights that answers what losses need, too.
+
+    Args:
+      model: From `build_model`. Anyone's own comes back as it is, with nothing to add.
+    """
+    names = [x.name for x in model.layers if x.name.endswith((LOGARITHMS, PRESENCE))]
+    if not names:
+        return model
+    more = {name: model.get_layer(name).output for name in names}
+    return keras.Model(model.input, {**model.output, **more}, name=f"{model.name}_learning")
+
+
+def _fuse(scaled: keras.KerasTensor, backbone: str, fusion: str) -> Fused:
+    """Encodes and fuses scaled images, (batch, views, height, width)."""
+    views, height, width = scaled.shape[1:]
+    if fusion == CHANNELS:
+        stacked = layers.Permute((2, 3, 1), name="views_as_channels")(scaled)
+        return Fused(build_backbone(backbone, height, width, views)(stacked))
+    if fusion not in FUSIONS:
+        known = ", ".join((*FUSIONS, CHANNELS))
+        raise CbedError(f"fusion is {fusion!r}, should be one of {known}")
+    encoded = build_backbone(backbone, height, width)(FoldViews(name="fold_views")(scaled))
+    per_view = UnfoldViews(views, name="unfold_views")(encoded)
+    return FUSIONS[fusion](per_view, PresentViews(name="present_views")(scaled))
+
+
+def _drop(fused: Fused, rate: float) -> Fused:
+    if not rate:
+        return fused
+    sample = layers.Dropout(rate, name="dropout")(fused.sample)
+    views = fused.views
+    if views is not None:
+        views = layers.Dropout(rate, name="dropout_of_views")(views)
+    return Fused(sample, views, fused.present)

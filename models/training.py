@@ -15,8 +15,9 @@ from cbed_tf import __version__
 from cbed_tf.manifest import Manifest
 from models import callbacks, figures, runs
 from models.augmented import AugmentedModel
-from models.compiling import compile_model
-from models.network import build_model, front_for
+from models.compiling import LossOptions, compile_model
+from models.learner import Learner
+from models.network import build_model
 from models.options import TrainingOptions
 from pipelines import Augment, Augmentation, IntensityScaling, get_targets, load_dataset
 from pipelines.remote import is_url, load_manifest
@@ -116,17 +117,23 @@ def _make_models(
             options.scaling, options.exponent, options.floor, name="intensity_scaling"
         )
         model = build_model(
-            manifest.image_shape, targets, manifest.statistics, options.backbone, scaling
+            manifest.image_shape,
+            targets,
+            manifest.statistics,
+            options.backbone,
+            scaling,
+            fusion=options.fusion,
+            dropout=options.dropout,
         )
-        fitted = front_for(model, manifest.encoding)
+        encoding = manifest.encoding
         if any(options.augment.values()):
             augment = Augment(Augmentation(**options.augment), options.seed, name="augment")
-            fitted = AugmentedModel(model, augment, fitted, name=f"{fitted.name}_augmented")
+            fitted = AugmentedModel(model, augment, encoding, name=f"{model.name}_augmented")
+        else:
+            fitted = Learner(model, encoding, name=f"{model.name}_learner")
         optimizer = _make_optimizer(options, steps)
-        # Both with one optimizer, so that its state is saved too.
-        for compiled in dict.fromkeys((model, fitted)):
-            compile_model(compiled, targets, manifest, optimizer, dict(options.target_weights))
-            optimizer = compiled.optimizer  # wrapped, with --mixed_precision
+        losses = LossOptions.of_training(options)
+        compile_model(fitted, targets, manifest, optimizer, losses)
     return model, fitted
 
 

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from cbed_tf.errors import CbedError
 from models.compiling import compile_model
-from models.network import build_model, front_for
+from models.learner import Learner
+from models.network import build_model
 from pipelines import get_targets
 from pipelines.remote import load_manifest
 
@@ -34,7 +35,7 @@ def make_train_step(
     keras.config.set_dtype_policy("mixed_float16" if mixed_precision else "float32")
     try:
         model = build_model(manifest.image_shape, targets, manifest.statistics, backbone)
-        fitted = front_for(model, manifest.encoding)
+        fitted = Learner(model, manifest.encoding)
         compile_model(fitted, targets, manifest, keras.optimizers.AdamW())
     finally:
         keras.config.set_dtype_policy(before)

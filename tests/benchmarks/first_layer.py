@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from cbed_tf.synthetic import synthetic_stack
 from models.compiling import compile_model
+from models.learner import Learner
 from models.network import build_model
 from pipelines import IntensityScaling, get_targets
 from pipelines.benchmark_stages import find_device, place_on
@@ -84,7 +85,7 @@ def compare_steps(flags, device):
 def make_step(backbone, images, device):
     """Returns a training step on a batch, and its first layer alone."""
     targets = get_targets(TARGETS)
-    model = build_model(images.shape[1:], targets, {}, backbone)
+    model = Learner(build_model(images.shape[1:], targets, {}, backbone))
     # All that is asked of a manifest here: space groups have no mean to be standardised by.
     compile_model(model, targets, types.SimpleNamespace(statistics={}), "adamw")
     labels = {key: tf.zeros(len(images), tf.int32) for key in TARGETS}

@@ -3,7 +3,6 @@
 import csv
 import json
 
-import keras
 import numpy as np
 import pytest
 
@@ -73,14 +72,8 @@ def test_a_training_on_codes_is_the_training_on_intensities(toy_dataset, encoded
     np.testing.assert_allclose(losses[1], losses[0], rtol=0.02)
 
 
-def test_the_saved_model_takes_raw_intensities_and_has_its_optimizer(encoded_run):
+def test_the_saved_model_takes_raw_intensities(encoded_run):
     assert load_trained_model(encoded_run).input_shape == (None, 3, 24, 32)
-    model = keras.models.load_model(encoded_run / "last.keras")
-    assert model.optimizer.iterations == 4  # 8 samples in batches of 4, twice
-    moments = [
-        v for v in model.optimizer.variables if v.shape == model.get_layer("fused").kernel.shape
-    ]
-    assert any(np.any(moment.numpy()) for moment in moments)
 
 
 def test_evaluation_on_either_encoding_gives_the_same_scores(

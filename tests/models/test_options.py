@@ -36,7 +36,6 @@ UNUSUAL = TrainingOptions(
     patience=4,
     strategy="mirrored",
     checkpoint_minutes=2.5,
-    class_weights="balanced",
     mixed_precision=True,
     deterministic=False,
     seed=11,
@@ -44,15 +43,18 @@ UNUSUAL = TrainingOptions(
     balance=0.5,
     shuffle_block=16,
 )
+# What excludes something of the above.
+ALTERNATIVE = TrainingOptions(class_weights="balanced")
 
 
 def test_unusual_options_differ_from_the_defaults_everywhere():
     """So that the round trip below cannot pass by falling back to a default."""
     for field in dataclasses.fields(TrainingOptions):
-        assert getattr(UNUSUAL, field.name) != getattr(TrainingOptions(), field.name), field.name
+        values = [getattr(options, field.name) for options in (UNUSUAL, ALTERNATIVE)]
+        assert set(map(str, values)) != {str(getattr(TrainingOptions(), field.name))}, field.name
 
 
-@pytest.mark.parametrize("options", [UNUSUAL, TrainingOptions()])
+@pytest.mark.parametrize("options", [UNUSUAL, ALTERNATIVE, TrainingOptions()])
 def test_flags_and_options_are_inverse(options, tmp_path):
     flagfile = tmp_path / "run.flags"
     flagfile.write_text("\n".join(options.as_flags()))
@@ -86,7 +88,19 @@ def test_every_option_is_a_flag_and_every_flag_an_option():
         ({"target_weights": {"space_group": -1.0}}, "target_weights of space_group is -1"),
         (
             {"targets": ("energy_keV",), "class_weights": "balanced"},
-            "none of the targets energy_keV has classes",
+            "class_weights is 'balanced', but none of the targets energy_keV has classes",
+        ),
+        (
+            {"targets": ("energy_keV",), "logit_adjustment": 1.0},
+            "logit_adjustment is 1.0, but none of the targets energy_keV has classes",
+        ),
+        (
+            {"targets": ("point_group",), "label_smoothing": 0.1},
+            "label_smoothing is 0.1, but space_group is not among the targets point_group",
+        ),
+        (
+            {"class_weights": "balanced", "logit_adjustment": 1.0},
+            "logit_adjustment is 1.0 and class_weights 'balanced': both make up for frequent",
         ),
     ],
 )

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from cbed_tf.__main__ import main
 from models import training_step
+from models.learner import Learner
 from models.training_step import make_train_step
 from pipelines import load_dataset
 
@@ -17,10 +18,8 @@ def test_a_step_changes_the_weights(request, data, monkeypatch):
     folder = request.getfixturevalue(data)
     models = []
     monkeypatch.setattr(
-        training_step, "front_for", lambda *args: models.append(front_for(*args)) or models[-1]
+        training_step, "Learner", lambda *args: models.append(Learner(*args)) or models[-1]
     )
-    from models.network import front_for
-
     step = make_train_step(folder, "small")
     before = [np.array(weight) for weight in models[0].trainable_weights]
     step(*next(iter(load_dataset(folder, "dev", 4))))
