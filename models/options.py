@@ -42,8 +42,8 @@ class TrainingOptions:
     # The network
     backbone: str = option(
         "small",
-        "Encoder of a pattern: small (for CPUs and first looks), resnet50, efficientnetv2 or "
-        "convnext.",
+        "Encoder of a pattern: polar (knows rotations and symmetries, quick), small (for first "
+        "looks), resnet50, efficientnetv2 or convnext.",
     )
     pretrained: str = option(
         "", "File of ImageNet weights for the encoder, from keras.applications; none: from scratch."

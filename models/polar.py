@@ -21,7 +21,7 @@ _TINY = 1e-8
 
 @keras.saving.register_keras_serializable("cbed_tf")
 class PolarSampling(keras.layers.Layer):
-    """(patterns, height, width, 1) -> (patterns, rings, angles, 1), by bilinear interpolation.
+    """(patterns, height, width, channels) -> (patterns, rings, angles, channels), bilinearly.
 
     The rings lie around the middle of the pattern, one pixel apart. The undiffracted beam is there
     to an eighth of a pixel of 128: at pixel 256 of 512, whose middle is 255.5.
@@ -55,15 +55,17 @@ class PolarSampling(keras.layers.Layer):
         shrink = self._shrink(patterns.shape)
         if shrink > 1:
             patterns = ops.average_pool(patterns, shrink, padding="valid")
-        flat = ops.reshape(patterns, (-1, math.prod(patterns.shape[1:])))
-        shares = ops.convert_to_tensor(self._shares, flat.dtype)
-        corners = [ops.take(flat, pixels, axis=1) for pixels in self._pixels]
-        places = sum(share * corner for share, corner in zip(shares, corners, strict=True))
+        _, height, width, channels = patterns.shape
+        flat = ops.reshape(patterns, (-1, height * width, channels))
+        places = sum(
+            ops.take(flat, pixels, axis=1) * ops.convert_to_tensor(share[:, None], flat.dtype)
+            for pixels, share in zip(self._pixels, self._shares, strict=True)
+        )
         return ops.reshape(places, (-1, *self.compute_output_shape(patterns.shape)[1:]))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         """Returns the shape with rings and angles."""
-        return (input_shape[0], self._rings(input_shape), self.angles, 1)
+        return (input_shape[0], self._rings(input_shape), self.angles, input_shape[-1])
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments, for saving."""

@@ -33,6 +33,13 @@ def test_between_pixels_it_interpolates():
     np.testing.assert_allclose(polar[0, 0, 1, 0], 3 * x - 2 * y + x * y, rtol=1e-5)
 
 
+def test_channels_stay_apart():
+    images = np.random.default_rng(1).random((2, 20, 24, 3)).astype(np.float32)
+    layer = PolarSampling(angles=6)
+    expected = [PolarSampling(angles=6)(images[..., k : k + 1])[..., 0] for k in range(3)]
+    np.testing.assert_allclose(layer(images), np.stack(expected, axis=-1), rtol=1e-6)
+
+
 def test_reach_leaves_out_what_is_far():
     assert PolarSampling(reach=0.5, angles=4)(np.zeros((2, 42, 50, 1), "float32")).shape[1] == 10
 
@@ -67,6 +74,15 @@ def test_angles_go_round_and_rings_end():
     np.testing.assert_array_equal(
         padded, [[0, 0, 0, 0, 0], [2, 0, 1, 2, 0], [5, 3, 4, 5, 3], [0, 0, 0, 0, 0]]
     )
+
+
+def test_inside_a_graph_it_answers_the_same():
+    import tensorflow as tf
+
+    images = np.random.default_rng(2).random((4, 20, 24, 1)).astype(np.float32)
+    layer = PolarSampling(angles=6)
+    dataset = tf.data.Dataset.from_tensors(images).map(lambda x: layer(x))
+    np.testing.assert_allclose(next(iter(dataset)), layer(images), rtol=1e-6)
 
 
 def test_a_spectrum_of_nothing_has_a_finite_slope():
