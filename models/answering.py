@@ -15,6 +15,7 @@ from keras import ops
 
 from cbed_tf.schema import IMAGE
 from models import calibration, runs
+from models.fusion import PresentViews
 from models.probabilities import COARSER, SPACE_GROUP
 from pipelines.targets import TARGETS, space_groups_of_class
 
@@ -40,6 +41,11 @@ class AnsweringModel:
     def known_sizes(self) -> dict[str, int]:
         """How many numbers each known input has for a sample, by its name."""
         return {name: put.shape[1] for name, put in self.inputs().items() if name != IMAGE}
+
+    @property
+    def takes_missing_views(self) -> bool:
+        """Whether it leaves out views that are all zeros, or would take them for patterns."""
+        return any(isinstance(layer, PresentViews) for layer in self.model.layers)
 
     def inputs(self) -> dict[str, keras.KerasTensor]:
         """Returns the model's inputs by name, the patterns first."""

@@ -99,7 +99,7 @@ def predict(
     _log_calibration(model)
     intensities = _intensities(run_dir) if check_raw else None
     takes = Known(model.known_sizes, known or {})
-    needs = Needs(model.image_shape, takes, intensities, reduce, joint)
+    needs = Needs(model.image_shape, takes, intensities, reduce, joint, model.takes_missing_views)
     files, rejections = list_files(Path(input_path))
     if joint:
         _refuse_arrays(files)

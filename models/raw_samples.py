@@ -27,6 +27,7 @@ class Needs:
       reduce: Sum square blocks of pixels where the patterns are larger, as `cbed convert
         --image_size` does.
       material: Whether samples of one material have to be told from others.
+      missing_views: Whether it can do without views, which are then all zeros.
     """
 
     image_shape: tuple[int, int, int]
@@ -34,6 +35,7 @@ class Needs:
     intensities: TrainingIntensities | None = None
     reduce: bool = False
     material: bool = False
+    missing_views: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +73,7 @@ def _read_sample(file: PatternFile, sample: str, reader: Reader, needs: Needs) -
     if needs.material:
         material = reader.attribute(sample, _MATERIAL) or file.material_of(sample)
     stack = _fit(reader.stack(sample), needs.image_shape, needs.reduce)
-    check_raw(stack, needs.intensities)
+    check_raw(stack, needs.intensities, needs.missing_views)
     return RawSample(f"{file.name}/{sample}", stack, known, material)
 
 

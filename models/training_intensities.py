@@ -72,12 +72,15 @@ class TrainingIntensities:
             )
 
 
-def check_raw(stack: np.ndarray, intensities: TrainingIntensities | None) -> None:
+def check_raw(
+    stack: np.ndarray, intensities: TrainingIntensities | None, missing_views: bool = False
+) -> None:
     """Refuses patterns, float32 (views, height, width), that a model cannot be asked about.
 
     Args:
       stack: Of a sample.
       intensities: Of the training; None where nothing tells them.
+      missing_views: Whether views may be all zeros, as long as one is not.
 
     Raises:
       SampleError: Pixels are not finite or negative, a pattern is the same everywhere, or they are
@@ -89,12 +92,13 @@ def check_raw(stack: np.ndarray, intensities: TrainingIntensities | None) -> Non
             f"{IMAGE} is negative in {negative:.0%} of its pixels: raw intensities never are, but "
             "logarithms and patterns less their background"
         )
-    smallest, largest = check_stack(stack)
-    for view, pattern in enumerate(stack, start=1):
-        if pattern.min() == pattern.max():
-            raise SampleError(f"view {view} of {IMAGE} is {pattern[0, 0]:.3g} in every pixel")
+    check_stack(stack)
+    present = stack.any(axis=(1, 2)) if missing_views and stack.any() else np.ones(len(stack), bool)
+    for view in np.flatnonzero(present):
+        if stack[view].min() == stack[view].max():
+            raise SampleError(f"view {view + 1} of {IMAGE} is {stack[view, 0, 0]:.3g} everywhere")
     if intensities is not None:
-        intensities.check(smallest, largest)
+        intensities.check(float(stack[present].min()), float(stack[present].max()))
 
 
 def decades(smallest: np.ndarray, largest: np.ndarray) -> np.ndarray:

@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from models import calibration, load_trained_model
-from models.answering import calibrate, load_answering_model
+from models import build_model, calibration, load_trained_model
+from models.answering import AnsweringModel, calibrate, load_answering_model
 from models.runs import checkpoint_path
-from pipelines.targets import TARGETS
+from pipelines.targets import TARGETS, get_targets
 
 
 def make_model(known=False):
@@ -101,3 +101,12 @@ def test_temperatures_of_an_earlier_model_are_not_applied(tmp_path):
     document["best"]["model_crc32c"] = "00000000"
     (tmp_path / "calibration.json").write_text(json.dumps(document))
     assert load_answering_model(tmp_path).temperatures == {}
+
+
+@pytest.mark.parametrize(("fusion", "expected"), [("mean", True), ("channels", False)])
+def test_only_models_that_leave_out_missing_views_take_them(fusion, expected):
+    model = build_model((3, 24, 32), get_targets(["space_group"]), {}, fusion=fusion)
+    assert AnsweringModel(model, {}).takes_missing_views == expected
+    assert (
+        AnsweringModel(calibrate(model, {"space_group": 2.0}), {}).takes_missing_views == expected
+    )

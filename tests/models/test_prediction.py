@@ -10,7 +10,7 @@ from archives import write_archive, write_file
 import cbed_tf
 from cbed_tf.__main__ import main
 from cbed_tf.manifest import load_index
-from cbed_tf.synthetic import synthetic_attributes
+from cbed_tf.synthetic import synthetic_attributes, synthetic_stack
 from models import calibration, load_trained_model, prediction
 from models.options import TrainingOptions
 from models.training import train
@@ -223,3 +223,11 @@ def test_a_run_that_does_not_know_its_patterns_says_so(run_told_the_energy, tmp_
     words = [tmp_path / "new.npy", tmp_path / "p.csv", "--known=energy_keV:80"]
     assert predict(run_told_the_energy, *words) == 0
     assert "the brightness of these is not checked" in capsys.readouterr().err
+
+
+def test_a_missing_view_is_no_reason_to_refuse(toy_run, tmp_path):
+    stack = synthetic_stack(0)
+    stack[1] = 0
+    np.save(tmp_path / "new.npy", stack)
+    assert predict(toy_run, tmp_path / "new.npy", tmp_path / "p.csv") == 0
+    assert len(read_rows(tmp_path / "p.csv")) == 1

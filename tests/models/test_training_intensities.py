@@ -90,8 +90,22 @@ def test_many_negative_pixels_and_empty_patterns_need_no_knowledge_of_the_traini
     with pytest.raises(SampleError, match="negative in 100% of its pixels: .*logarithms"):
         check_raw(np.log(stack), None)
     stack[1] = 0
-    with pytest.raises(SampleError, match="view 2 of cbed_stack is 0 in every pixel"):
+    with pytest.raises(SampleError, match="view 2 of cbed_stack is 0 everywhere"):
         check_raw(stack, None)
+
+
+def test_missing_views_are_left_out_where_the_model_can_do_so():
+    seen = TrainingIntensities(1.0, 1.0, 6.0)
+    stack = 10 ** np.random.default_rng(1).uniform(-9, 0, (3, 8, 9)).astype(np.float32)
+    stack[1] = 0
+    check_raw(stack, seen, missing_views=True)
+    with pytest.raises(SampleError, match="orders of magnitude"):
+        check_raw(stack**0.25, seen, missing_views=True)
+    with pytest.raises(SampleError, match="view 1 of cbed_stack is 0 everywhere"):
+        check_raw(0 * stack, seen, missing_views=True)
+    stack[1] = 3
+    with pytest.raises(SampleError, match="view 2 of cbed_stack is 3 everywhere"):
+        check_raw(stack, seen, missing_views=True)
 
 
 def test_a_run_knows_them_by_its_file_or_its_data_set(toy_run, toy_dataset, tmp_path):
