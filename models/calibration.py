@@ -19,7 +19,7 @@ from crc32c import crc32c
 
 from cbed_tf.durable import write_atomically
 from cbed_tf.errors import CbedError
-from models.probabilities import COARSER, SPACE_GROUP, TINY, coarsen
+from models.probabilities import TINY
 from models.runs import checkpoint_path
 from pipelines.targets import TARGETS
 
@@ -69,28 +69,6 @@ def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarr
     """
     tempered = probabilities.astype(np.float64) ** (1 / temperature)
     return (tempered / tempered.sum(axis=1, keepdims=True)).astype(probabilities.dtype)
-
-
-def calibrate(
-    answers: Mapping[str, np.ndarray], temperatures: Mapping[str, float]
-) -> dict[str, np.ndarray]:
-    """Returns a model's answers with tempered probabilities, all others as they are.
-
-    Answers on crystal system and point group become those of the tempered space groups, where these
-    are among the answers and have a temperature.
-
-    Args:
-      answers: By target key, (samples, size).
-      temperatures: By target key.
-    """
-    tempered = {
-        key: apply_temperature(answer, temperatures[key]) if key in temperatures else answer
-        for key, answer in answers.items()
-    }
-    if SPACE_GROUP in tempered and SPACE_GROUP in temperatures:
-        implied = [key for key in COARSER if key in tempered]
-        tempered |= {key: coarsen(TARGETS[key], tempered[SPACE_GROUP]) for key in implied}
-    return tempered
 
 
 def save_temperatures(

@@ -1,4 +1,4 @@
-"""Pictures of trainings and scores. Matplotlib is imported when something is drawn."""
+"""Pictures of trainings and of samples. Matplotlib is imported when something is drawn."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -41,55 +41,6 @@ def save_training_curve(path: Path, history: Mapping[str, Sequence[float]]) -> N
             axes.legend(frameon=False)
         else:
             axes.set_ylim(bottom=0)
-        axes.grid(alpha=0.3)
-    save_figure(path, figure)
-
-
-def save_confusion(path: Path, counts: np.ndarray, names: Sequence[str]) -> None:
-    """Draws how often samples of each true class (row) were taken for each class (column).
-
-    Args:
-      path: PNG file.
-      counts: Integers, (classes, classes).
-      names: Of the classes.
-    """
-    figure, (axes,) = _panels(1, size=5.5)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for row, column in np.argwhere(counts):
-        color = "white" if shares[row, column] > 0.5 else "black"
-        axes.text(column, row, counts[row, column], ha="center", va="center", color=color)
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
-    axes.set_yticks(range(len(names)), names)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true (samples)")
-    save_figure(path, figure)
-
-
-def save_scatter(
-    path: Path, true: np.ndarray, predicted: np.ndarray, names: Sequence[str], unit: str
-) -> None:
-    """Draws predicted against true numbers of a quantity, a panel for each component.
-
-    Args:
-      path: PNG file.
-      true: (samples, components).
-      predicted: Likewise.
-      names: Of the components.
-      unit: Of the numbers.
-    """
-    figure, panels = _panels(len(names), columns=3)
-    for column, (axes, name) in enumerate(zip(panels, names, strict=True)):
-        both = np.stack([true[:, column], predicted[:, column]])
-        low, high = float(both.min()), float(both.max())
-        margin = 0.05 * (high - low) or 1.0
-        limits = (low - margin, high + margin)
-        axes.plot(limits, limits, color="0.6", linewidth=1, zorder=0)
-        axes.plot(*both, "o", markersize=4, alpha=0.6, markeredgewidth=0)
-        axes.set(xlim=limits, ylim=limits, aspect="equal")
-        axes.set_title(name, fontsize=10)
-        axes.set_xlabel(f"true ({unit})")
-        axes.set_ylabel(f"predicted ({unit})")
         axes.grid(alpha=0.3)
     save_figure(path, figure)
 

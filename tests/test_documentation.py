@@ -55,7 +55,7 @@ def test_the_example_of_a_command_uses_its_own_flags(name):
         assert word[2:].partition("=")[0] in module.FLAGS
 
 
-@pytest.mark.parametrize("room", ["cbed_tf", "pipelines", "models"])
+@pytest.mark.parametrize("room", ["cbed_tf", "pipelines", "models", "models/evaluation"])
 def test_build_md_names_every_module(room):
     section = text_of("BUILD.md").split(f"### {room}\n")[1].split("\n## ")[0].split("\n### ")[0]
     named = set(re.findall(r"`(\w+)/?`", section))

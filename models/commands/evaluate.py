@@ -1,9 +1,13 @@
 """cbed evaluate --run_dir=runs/first --data_dir=dataset --split=test
 
-Scores a run's model on a split, beside baselines that know the training split's labels but no
-pattern. Prints a table; writes metrics-SPLIT.json and figures-SPLIT/ into the run folder
-(with --checkpoint=last: metrics-SPLIT-last.json and figures-SPLIT-last/).
+Scores a run's model on a split, with 95 % intervals over its materials, beside baselines that know
+the training split's labels but no pattern, or beside another run (--compare). Prints a table;
+writes report-SPLIT.html, metrics-SPLIT.json and figures-SPLIT/ into the run folder (with
+--checkpoint=last: report-SPLIT-last.html and so on), and temperatures that calibrate the model's
+probabilities, fitted on the dev split, into calibration.json.
 """
+
+from pathlib import Path
 
 from absl import flags
 
@@ -18,19 +22,37 @@ flags.DEFINE_string(
     "data_dir", None, "Data set of cbed convert: folder or URL.", required=True, flag_values=FLAGS
 )
 flags.DEFINE_enum("split", "test", SPLITS, "Which split to score.", flag_values=FLAGS)
+flags.DEFINE_string(
+    "compare",
+    None,
+    "Folder of another run, to be judged on the same samples; the files are then called "
+    "report-SPLIT-vs-RUN2.html and so on.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer(
+    "resamples",
+    1000,
+    "How often the materials are drawn anew for the intervals; 0 for none.",
+    lower_bound=0,
+    flag_values=FLAGS,
+)
 
 
 def main() -> None:
     """Evaluates, prints the table."""
     from models.evaluation import evaluate  # TensorFlow; --help should not wait for it
-    from models.reports import format_table
+    from models.evaluation.judging import file_suffix
+    from models.evaluation.tables import summary
 
     document = evaluate(
-        FLAGS.run_dir, FLAGS.data_dir, FLAGS.split, FLAGS.checkpoint, FLAGS.batch_size
+        FLAGS.run_dir,
+        FLAGS.data_dir,
+        FLAGS.split,
+        FLAGS.checkpoint,
+        FLAGS.batch_size,
+        FLAGS.compare,
+        FLAGS.resamples,
     )
-    print(
-        f"{document['split']}: {document['samples']} samples of {document['materials']} materials; "
-        f"{document['checkpoint']} model of {document['run_dir']}; baselines know the labels of "
-        f"{document['baselines_from']}"
-    )
-    print(format_table(document["scores"]))
+    suffix = file_suffix(FLAGS.split, FLAGS.checkpoint, FLAGS.compare)
+    print(summary(document))
+    print(f"more in {Path(FLAGS.run_dir) / f'report-{suffix}.html'}")

@@ -6,7 +6,6 @@ import pytest
 
 from cbed_tf.errors import CbedError
 from models import calibration
-from pipelines import TARGETS
 
 
 @pytest.fixture
@@ -43,22 +42,6 @@ def test_temperatures_without_a_maximum_end_at_the_bounds():
     sure = np.array([[0.9, 0.1], [1.0, 0.0]])
     assert calibration.fit_temperature(sure, np.array([0, 0])) == pytest.approx(0.1, rel=1e-4)
     assert calibration.fit_temperature(sure, np.array([1, 1])) == pytest.approx(10, rel=1e-4)
-
-
-def test_calibrated_answers_stay_consistent():
-    """62 leads over 225 and 227 by itself, the two together over 62; T = 1/2 squares them."""
-    answers = np.zeros((1, 230))
-    answers[0, [61, 224, 226]] = 0.4, 0.3, 0.3
-    others = {"crystal_system": np.eye(7)[:1], "energy_keV": np.array([[120.0]])}
-    tempered = calibration.calibrate({"space_group": answers, **others}, {"space_group": 0.5})
-    np.testing.assert_allclose(tempered["space_group"][0, [61, 224]], [16 / 34, 9 / 34])
-    names = TARGETS["crystal_system"].class_names
-    system = dict(zip(names, tempered["crystal_system"][0], strict=True))
-    assert system["orthorhombic"] == pytest.approx(16 / 34)
-    assert system["cubic"] == pytest.approx(18 / 34)
-    assert tempered["energy_keV"] is others["energy_keV"]
-    untouched = calibration.calibrate({"space_group": answers, **others}, {})
-    assert untouched["crystal_system"] is others["crystal_system"]
 
 
 def test_temperatures_are_kept_for_each_model(run_dir):

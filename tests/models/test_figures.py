@@ -22,15 +22,6 @@ def test_nothing_is_drawn_before_the_first_epoch(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_confusion_and_scatter_take_degenerate_data(tmp_path):
-    """A class that never occurs, and a quantity that is constant."""
-    figures.save_confusion(tmp_path / "c.png", np.array([[0, 0], [3, 1]]), ["x", "y"])
-    constant = np.full((4, 2), 90.0)
-    figures.save_scatter(tmp_path / "s.png", constant, constant, ["alpha", "beta"], "degree")
-    assert imread(tmp_path / "c.png").std() > 0
-    assert imread(tmp_path / "s.png").std() > 0
-
-
 def test_patterns_have_a_row_for_each_view(tmp_path):
     stacks = np.random.default_rng(0).random((2, 3, 24, 32), np.float32)
     stacks[0, 0, 0, 0] = np.nan
