@@ -11,7 +11,9 @@ A model is saved, exported and asked with raw intensities, whatever it was train
 patterns reach the same weights through a second front, `front_for`.
 """
 
-from collections.abc import Mapping, Sequence
+import functools
+import os
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 from keras import layers
@@ -37,6 +39,8 @@ def build_model(
     *,
     fusion: str = "mean",
     dropout: float = 0.0,
+    pretrained: str | os.PathLike | None = None,
+    synchronized: bool = False,
 ) -> keras.Model:
     """Returns an untrained model that answers raw intensities, (batch, views, height, width).
 
@@ -52,14 +56,23 @@ def build_model(
       scaling: First layer; the fourth root by default.
       fusion: Name in `fusion.FUSIONS`, or 'channels'.
       dropout: Share of the fused features that a training step leaves out.
+      pretrained: File of ImageNet weights for the backbone; None for random ones.
+      synchronized: Normalise batches over all devices of tf.distribute together.
 
     Raises:
-      CbedError: The backbone or the fusion is unknown, or the backbone cannot take such images.
+      CbedError: The backbone or the fusion is unknown, or the backbone cannot take such images or
+        weights.
     """
     views = image_shape[0]
     images = keras.Input(image_shape, name=IMAGE, dtype="float32")
     scaled = (scaling or IntensityScaling(name="intensity_scaling"))(images)
-    fused = _fuse(scaled, backbone, fusion)
+    fused = _fuse(
+        scaled,
+        fusion,
+        functools.partial(
+            build_backbone, backbone, pretrained=pretrained, synchronized=synchronized
+        ),
+    )
     answers = add_answers(_drop(fused, dropout), targets, views, statistics)
     return keras.Model(images, answers, name=f"cbed_{backbone}")
 
@@ -96,16 +109,18 @@ def learning_form(model: keras.Model) -> keras.Model:
     return keras.Model(model.input, {**model.output, **more}, name=f"{model.name}_learning")
 
 
-def _fuse(scaled: keras.KerasTensor, backbone: str, fusion: str) -> Fused:
+def _fuse(
+    scaled: keras.KerasTensor, fusion: str, build_encoder: Callable[..., keras.Model]
+) -> Fused:
     """Encodes and fuses scaled images, (batch, views, height, width)."""
     views, height, width = scaled.shape[1:]
     if fusion == CHANNELS:
         stacked = layers.Permute((2, 3, 1), name="views_as_channels")(scaled)
-        return Fused(build_backbone(backbone, height, width, views)(stacked))
+        return Fused(build_encoder(height, width, views)(stacked))
     if fusion not in FUSIONS:
         known = ", ".join((*FUSIONS, CHANNELS))
         raise CbedError(f"fusion is {fusion!r}, should be one of {known}")
-    encoded = build_backbone(backbone, height, width)(FoldViews(name="fold_views")(scaled))
+    encoded = build_encoder(height, width)(FoldViews(name="fold_views")(scaled))
     per_view = UnfoldViews(views, name="unfold_views")(encoded)
     return FUSIONS[fusion](per_view, PresentViews(name="present_views")(scaled))
 

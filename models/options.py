@@ -172,12 +172,12 @@ class TrainingOptions:
 
     def _check_names(self) -> None:
         # Here, not above: these import TensorFlow.
-        from models.backbones import BACKBONES
+        from models.backbones import check_backbone
         from pipelines.augmentation import Augmentation
         from pipelines.scaling import METHODS
         from pipelines.targets import CLASSES, get_targets
 
-        _check_choice("backbone", self.backbone, tuple(BACKBONES))
+        check_backbone(self.backbone, bool(self.pretrained))
         _check_choice("scaling", self.scaling, METHODS)
         Augmentation.parse([f"{name}:{strength}" for name, strength in self.augment.items()])
         targets = get_targets(self.targets)

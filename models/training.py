@@ -124,6 +124,7 @@ def _make_models(
             scaling,
             fusion=options.fusion,
             dropout=options.dropout,
+            pretrained=options.pretrained,
         )
         encoding = manifest.encoding
         if any(options.augment.values()):

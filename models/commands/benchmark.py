@@ -26,7 +26,8 @@ flags.DEFINE_integer("batch_size", 32, "Samples a batch.", lower_bound=1, flag_v
 flags.DEFINE_string(
     "backbone",
     "small",
-    "Network to train: small, resnet50, or none to measure the reading only.",
+    "Network to train: small, polar, resnet50, efficientnetv2, convnext, or none to measure the "
+    "reading only.",
     flag_values=FLAGS,
 )
 flags.DEFINE_bool(

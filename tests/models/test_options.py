@@ -78,7 +78,11 @@ def test_every_option_is_a_flag_and_every_flag_an_option():
         ({"seed": 2**32}, "seed is 4294967296, should be at least 0 and below 4.29497e[+]09"),
         ({"balance": 1.5}, "balance is 1.5, should be at least 0 and at most 1"),
         ({"shuffle_block": -1}, "shuffle_block is -1, should be at least 0"),
-        ({"backbone": "vgg"}, "backbone is 'vgg', should be one of small, resnet50"),
+        ({"backbone": "vgg"}, "backbone is 'vgg', should be one of small, polar, resnet50"),
+        (
+            {"pretrained": "notop.h5"},
+            "no pretrained weights for backbone 'small', only for resnet50",
+        ),
         ({"scaling": "cube"}, "scaling is 'cube', should be one of power, log, none"),
         ({"reader": "csv"}, "reader is 'csv', should be one of gather, stream"),
         ({"augment": {"blur": 1.0}}, "augment has 'blur:1.0', should be some of usual, rotation"),

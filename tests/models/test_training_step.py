@@ -78,7 +78,7 @@ def test_urls_are_refused(capsys):
         ("--output=speeds.txt", 2, "--output=speeds.txt should end in .json"),
         ("--figure=speeds.pdf", 2, "--figure=speeds.pdf should end in .png"),
         ("--split=tset", 2, "--split=tset"),
-        ("--backbone=resnet5", 1, "should be one of small, resnet50"),
+        ("--backbone=resnet5", 1, "should be one of small, polar, resnet50"),
         ("--batch_size=1000", 1, "should be at most the 8 samples of train"),
     ],
 )

@@ -1,15 +1,7 @@
-"""Encoders of one pattern, by name: (patterns, height, width, channels) -> (patterns, features).
-
-A further one is a function from (height, width, channels) to such a keras.Model, and a line in
-`BACKBONES`.
-"""
-
-from collections.abc import Callable
+"""The encoder `small`: for CPUs, small data and first looks."""
 
 import keras
 from keras import layers
-
-from cbed_tf.errors import CbedError
 
 _STEM_WIDTH = 16
 _GREATEST_WIDTH = 256
@@ -22,19 +14,8 @@ _CHANNELS_PER_GROUP = 8
 _EPSILON = 1e-6
 
 
-def build_backbone(name: str, height: int, width: int, channels: int = 1) -> keras.Model:
-    """Returns a new, untrained encoder for patterns of one size.
-
-    Raises:
-      CbedError: There is no backbone of that name, or it cannot take patterns as small as these.
-    """
-    if name not in BACKBONES:
-        raise CbedError(f"backbone is {name!r}, should be one of {', '.join(BACKBONES)}")
-    return BACKBONES[name](height, width, channels)
-
-
-def _small(height: int, width: int, channels: int) -> keras.Model:
-    """A residual network of 0.8 to 3 million weights for CPUs, small data and first looks.
+def small(height: int, width: int, channels: int) -> keras.Model:
+    """A residual network of 0.8 to 3 million weights.
 
     Groups instead of batches are normalised, so that a model answers the same in training and
     afterwards however few samples it has seen.
@@ -92,18 +73,3 @@ def _convolve(
 def _normalize(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
     groups = x.shape[-1] // _CHANNELS_PER_GROUP
     return layers.GroupNormalization(groups, epsilon=_EPSILON, name=f"{name}_normalization")(x)
-
-
-def _resnet50(height: int, width: int, channels: int) -> keras.Model:
-    """ResNet-50 from scratch, as in the published trainings on this archive."""
-    if min(height, width) < 32:
-        raise CbedError(f"resnet50 takes patterns of at least 32x32 pixels, not {height}x{width}")
-    return keras.applications.ResNet50(
-        include_top=False, weights=None, input_shape=(height, width, channels), pooling="avg"
-    )
-
-
-BACKBONES: dict[str, Callable[[int, int, int], keras.Model]] = {
-    "small": _small,
-    "resnet50": _resnet50,
-}
