@@ -102,7 +102,7 @@ def calibrate(model: keras.Model, temperatures: Mapping[str, float]) -> keras.Mo
 
     Crystal systems and point groups become those of the calibrated space groups, where these are.
 
-    Its answers are those of `calibration.calibrate`, which knows no model.
+    Each becomes what `calibration.apply_temperature` makes of it.
 
     Args:
       model: From `build_model`, trained.
