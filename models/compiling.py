@@ -1,24 +1,24 @@
 """Gives what is fitted its losses and metrics, target by target."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import keras
 import numpy as np
 
 from cbed_tf.manifest import Manifest
 from models.class_priors import logit_adjustment, seen_counts
-from models.heads import standardization
+from models.heads import STD, standardization
 from models.label_smoothing import smoothing_table
 from models.learner import Learner
-from models.losses import ClassLoss, FractionLoss, QuantityLoss
+from models.losses import ClassLoss, FractionLoss, LikelihoodLoss, QuantityLoss
 from models.marginals import is_marginal
 from models.objective import Loss, Objective
 from models.options import TrainingOptions
 from models.probabilities import SPACE_GROUP
 from pipelines import TARGETS, Target
 from pipelines.labels import count_classes
-from pipelines.targets import CLASSES, FRACTIONS
+from pipelines.targets import FRACTIONS, QUANTITY
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +26,7 @@ class LossOptions:
     """What goes into the loss beside the targets; see the fields of `TrainingOptions`."""
 
     target_weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    loss_weighting: str = "fixed"
     label_smoothing: float = 0.0
     logit_adjustment: float = 0.0
     balance: float = 0.0
@@ -56,21 +57,26 @@ def compile_model(
       options: Of the losses.
     """
     options = options or LossOptions()
-    keys = [target.key for target in targets]
-    loss_of = {target.key: _make_loss(target, keys, manifest, options) for target in targets}
-    weights = {key: float(options.target_weights.get(key, 1.0)) for key in keys}
-    fitted.pursue(Objective(loss_of, weights), tuple(targets))
+    answers = fitted.model.output
+    loss_of = {target.key: _make_loss(target, answers, manifest, options) for target in targets}
+    weights = {key: float(options.target_weights.get(key, 1.0)) for key in loss_of}
+    # A likelihood says by itself how noisy its target is, and may be negative.
+    learned = [key for key, loss in loss_of.items() if not isinstance(loss, LikelihoodLoss)]
+    if options.loss_weighting == "fixed":
+        learned = []
+    fitted.pursue(Objective(loss_of, weights, learned), tuple(targets))
     fitted.compile(optimizer, auto_scale_loss=not hasattr(optimizer, "scales_loss"))
 
 
 def _make_loss(
-    target: Target, keys: Sequence[str], manifest: Manifest, options: LossOptions
+    target: Target, answers: Collection[str], manifest: Manifest, options: LossOptions
 ) -> Loss:
     if target.kind == FRACTIONS:
         return FractionLoss(target.key)
-    if target.kind != CLASSES:
-        return QuantityLoss(target.key, standardization(target, manifest.statistics[target.key])[1])
-    follows = is_marginal(target.key, keys)
+    if target.kind == QUANTITY:
+        std = standardization(target, manifest.statistics[target.key])[1]
+        return (LikelihoodLoss if target.key + STD in answers else QuantityLoss)(target.key, std)
+    follows = is_marginal(target.key, answers)
     smoothing = None
     if target.key == SPACE_GROUP and options.label_smoothing:
         smoothing = smoothing_table(options.label_smoothing, count_classes(target, manifest))

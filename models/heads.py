@@ -16,7 +16,7 @@ import keras
 from keras import layers, ops
 
 from cbed_tf.manifest import Statistics
-from models.averaging import LogMeanOverViews, MeanOverViews
+from models.averaging import DeviationOverViews, LogMeanOverViews, MeanOverViews
 from models.fusion import Fused
 from models.marginals import CoarserClasses, is_marginal
 from models.probabilities import SPACE_GROUP
@@ -24,6 +24,8 @@ from pipelines.targets import CLASSES, QUANTITY, Target
 
 LOGARITHMS = "_logarithms"
 PRESENCE = "_presence"
+# Behind the key of a quantity: its predicted standard deviation, an answer of its own.
+STD = "_std"
 # Float16 would turn a probability of 1e-8 into 0, and knows no number between 190 and 190.125 keV.
 _DTYPE = "float32"
 
@@ -57,6 +59,35 @@ class Destandardize(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("cbed_tf")
+class PositiveDeviation(layers.Layer):
+    """Turns any numbers (..., size) into standard deviations in natural units: at least the floor.
+
+    Without one, a loss could be lowered without end by being ever more sure of a few samples.
+
+    Args:
+      std: Standard deviation of each number, or one for all, over the training split.
+      floor: Smallest answer, as a share of it.
+    """
+
+    def __init__(self, std: Sequence[float], floor: float = 0.01, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.std = tuple(std)
+        self.floor = floor
+
+    def call(self, numbers: Any) -> Any:
+        """Returns (softplus(number) + floor) * std."""
+        return (ops.softplus(numbers) + self.floor) * ops.convert_to_tensor(self.std, numbers.dtype)
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        """Returns the input's shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments, for saving."""
+        return {**super().get_config(), "std": self.std, "floor": self.floor}
+
+
+@keras.saving.register_keras_serializable("cbed_tf")
 class GatedFractions(layers.Layer):
     """Logarithms of fractions that sum to 1, of which each is scaled by whether it is there at all.
 
@@ -81,7 +112,11 @@ class GatedFractions(layers.Layer):
 
 
 def add_answers(
-    fused: Fused, targets: Sequence[Target], views: int, statistics: Mapping[str, Statistics]
+    fused: Fused,
+    targets: Sequence[Target],
+    views: int,
+    statistics: Mapping[str, Statistics],
+    uncertainty: bool = False,
 ) -> dict[str, keras.KerasTensor]:
     """Returns the answers to all targets by key, float32.
 
@@ -90,6 +125,7 @@ def add_answers(
       targets: What to answer; their keys name the last layers and so the outputs.
       views: Number of patterns of a sample.
       statistics: Over the training split, by key; needed for quantities.
+      uncertainty: Answer `KEY_std` beside every quantity, its standard deviation.
     """
     keys = [target.key for target in targets]
     # What else follows from it needs its logarithms first.
@@ -97,7 +133,7 @@ def add_answers(
     answers, logarithms = {}, {}
     for target in targets:
         if target.kind == QUANTITY:
-            answers[target.key] = _quantity(fused, target, views, statistics[target.key])
+            answers |= _quantity(fused, target, views, statistics[target.key], uncertainty)
             continue
         if is_marginal(target.key, keys):
             coarser = CoarserClasses(target.key, name=f"{target.key}{LOGARITHMS}", dtype=_DTYPE)
@@ -106,7 +142,8 @@ def add_answers(
             logarithms[target.key] = _logarithms(fused, target)
         exponential = layers.Activation("exponential", name=target.key, dtype=_DTYPE)
         answers[target.key] = exponential(logarithms[target.key])
-    return {key: answers[key] for key in keys}
+    by_target = [key + suffix for key in keys for suffix in ("", STD)]
+    return {key: answers[key] for key in by_target if key in answers}
 
 
 def standardization(
@@ -145,20 +182,33 @@ def _logarithms(fused: Fused, target: Target) -> keras.KerasTensor:
 
 
 def _quantity(
-    fused: Fused, target: Target, views: int, statistics: Statistics
-) -> keras.KerasTensor:
+    fused: Fused, target: Target, views: int, statistics: Statistics, uncertainty: bool
+) -> dict[str, keras.KerasTensor]:
+    key = target.key
     mean, std = standardization(target, statistics)
-    name = f"{target.key}_standardized"
+    standardized = _numbers(fused, target, views, f"{key}_standardized")
+    is_averaged = fused.present is not None and not target.per_view
+    names = [f"{name}_of_views" if is_averaged else name for name in (key, f"{key}{STD}")]
+    answer = Destandardize(mean, std, name=names[0], dtype=_DTYPE)(standardized)
+    answers = {key: answer}
+    if is_averaged:
+        answers[key] = MeanOverViews(name=key, dtype=_DTYPE)(answer, fused.present)
+    if uncertainty:
+        spread = _numbers(fused, target, views, f"{key}_spread")
+        deviation = PositiveDeviation(std, name=names[1], dtype=_DTYPE)(spread)
+        if is_averaged:
+            average = DeviationOverViews(name=f"{key}{STD}", dtype=_DTYPE)
+            deviation = average(deviation, answer, fused.present)
+        answers[f"{key}{STD}"] = deviation
+    return answers
 
-    def answer(name: str) -> keras.KerasTensor:
-        return Destandardize(mean, std, name=name, dtype=_DTYPE)(standardized)
 
+def _numbers(fused: Fused, target: Target, views: int, name: str) -> keras.KerasTensor:
+    """Returns a number for each one of a quantity, of each view where every view answers."""
     if target.per_view and fused.views is not None:
-        standardized = _dense(fused.views, 1, name)
-        standardized = layers.Flatten(name=f"{name}_by_view", dtype=_DTYPE)(standardized)
-        return answer(target.key)
-    standardized = _dense(fused.sample, target.size(views), name)
-    return _of_sample(fused, MeanOverViews, target.key, answer)
+        numbers = _dense(fused.views, 1, name)
+        return layers.Flatten(name=f"{name}_by_view", dtype=_DTYPE)(numbers)
+    return _dense(fused.sample, target.size(views), name)
 
 
 def _dense(features: keras.KerasTensor, size: int, name: str) -> keras.KerasTensor:

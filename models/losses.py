@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from models.heads import LOGARITHMS, PRESENCE
+from models.heads import LOGARITHMS, PRESENCE, STD
 from models.marginals import coarser_logarithms
 from models.probabilities import SPACE_GROUP
 
@@ -99,6 +99,36 @@ class QuantityLoss:
         residual = ops.where(known, labels, 0.0) - answers[self.key]
         residual = ops.abs(residual) / np.float32(self.std)
         loss = ops.where(residual <= 1, 0.5 * ops.square(residual), residual - 0.5)
+        return _mean(loss, ops.cast(known, loss.dtype))
+
+
+@dataclasses.dataclass(frozen=True)
+class LikelihoodLoss:
+    """Minus the logarithm of the likelihood under a normal distribution, in standard deviations.
+
+    Whatever the errors are like, it is lowest for the true mean and the true standard deviation. In
+    training each number weighs by the deviation that it is given, without which what is badly
+    fitted is excused rather than learnt (Seitzer et al., 'On the pitfalls of heteroscedastic
+    uncertainty estimation', ICLR 2022, beta of 1/2).
+
+    Attributes:
+      key: Of the target; the model answers `KEY_std` too.
+      std: Standard deviation over the training split, of each number or one for all of them.
+    """
+
+    key: str
+    std: tuple[float, ...]
+
+    def __call__(self, labels: Any, answers: Answers, training: bool) -> Any:
+        """Returns the loss of each sample, (batch,); 0 for an error of 0 known to one std."""
+        known = ops.isfinite(labels)
+        std = np.float32(self.std)
+        deviation = answers[self.key + STD] / std
+        error = ops.where(known, labels, 0.0) - answers[self.key]
+        error = ops.where(known, error, 0.0) / std
+        loss = ops.log(deviation) + 0.5 * ops.square(error / deviation)
+        if training:
+            loss = ops.stop_gradient(deviation) * loss
         return _mean(loss, ops.cast(known, loss.dtype))
 
 

@@ -39,14 +39,15 @@ def build_model(
     *,
     fusion: str = "mean",
     dropout: float = 0.0,
+    uncertainty: bool = False,
     pretrained: str | os.PathLike | None = None,
     synchronized: bool = False,
 ) -> keras.Model:
     """Returns an untrained model that answers raw intensities, (batch, views, height, width).
 
     Its output is a dict by target key: probabilities (batch, classes) or fractions (batch,
-    elements) that sum to 1, or quantities (batch, size) in their units; float32 whatever the
-    precision policy.
+    elements) that sum to 1, or quantities (batch, size) in their units, with `uncertainty` beside
+    their standard deviations as `KEY_std`; float32 whatever the precision policy.
 
     Args:
       image_shape: (views, height, width), of a sample.
@@ -56,6 +57,7 @@ def build_model(
       scaling: First layer; the fourth root by default.
       fusion: Name in `fusion.FUSIONS`, or 'channels'.
       dropout: Share of the fused features that a training step leaves out.
+      uncertainty: Answer a standard deviation beside every quantity.
       pretrained: File of ImageNet weights for the backbone; None for random ones.
       synchronized: Normalise batches over all devices of tf.distribute together.
 
@@ -73,7 +75,7 @@ def build_model(
             build_backbone, backbone, pretrained=pretrained, synchronized=synchronized
         ),
     )
-    answers = add_answers(_drop(fused, dropout), targets, views, statistics)
+    answers = add_answers(_drop(fused, dropout), targets, views, statistics, uncertainty)
     return keras.Model(images, answers, name=f"cbed_{backbone}")
 
 

@@ -175,7 +175,7 @@ class TrainingOptions:
         from models.backbones import check_backbone
         from pipelines.augmentation import Augmentation
         from pipelines.scaling import METHODS
-        from pipelines.targets import CLASSES, get_targets
+        from pipelines.targets import CLASSES, QUANTITY, get_targets
 
         check_backbone(self.backbone, bool(self.pretrained))
         _check_choice("scaling", self.scaling, METHODS)
@@ -186,6 +186,15 @@ class TrainingOptions:
                 raise CbedError(f"target_weights has {key!r}, which is not among the targets")
             if not 0 <= weight < math.inf:
                 raise CbedError(f"target_weights of {key} is {weight}, should be at least 0")
+        if self.uncertainty and not any(target.kind == QUANTITY for target in targets):
+            raise CbedError(
+                f"uncertainty is wanted, but none of the targets {', '.join(self.targets)} is a "
+                f"quantity"
+            )
+        if self.loss_weighting == "learned" and len(targets) < 2:
+            raise CbedError(
+                f"loss_weighting is 'learned', but {self.targets[0]} is the only target"
+            )
         self._check_class_losses([target.key for target in targets if target.kind == CLASSES])
 
     def _check_class_losses(self, keys: Sequence[str]) -> None:

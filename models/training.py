@@ -124,6 +124,7 @@ def _make_models(
             scaling,
             fusion=options.fusion,
             dropout=options.dropout,
+            uncertainty=options.uncertainty,
             pretrained=options.pretrained,
         )
         encoding = manifest.encoding

@@ -4,7 +4,13 @@ import pytest
 
 from cbed_tf.manifest import Statistics
 from models.fusion import Fused
-from models.heads import Destandardize, GatedFractions, add_answers, standardization
+from models.heads import (
+    Destandardize,
+    GatedFractions,
+    PositiveDeviation,
+    add_answers,
+    standardization,
+)
 from pipelines import TARGETS
 
 ENERGY = Statistics((145.0,), (30.0,))
@@ -15,6 +21,12 @@ def test_destandardize_by_hand():
     np.testing.assert_allclose(layer(np.array([[0.0, 0.0], [1.0, -2.0]])), [[10, 20], [12, 19]])
     again = Destandardize.from_config(layer.get_config())
     np.testing.assert_allclose(again(np.array([[1.0, -2.0]])), [[12, 19]])
+
+
+def test_deviations_are_positive_and_not_below_the_floor():
+    layer = PositiveDeviation.from_config(PositiveDeviation((2.0, 10.0), floor=0.1).get_config())
+    found = layer(np.float32([[0, -90], [np.log(np.e - 1), 90]]))
+    np.testing.assert_allclose(found, [[2 * (np.log(2) + 0.1), 1], [2.2, 901]], rtol=1e-5)
 
 
 def test_fractions_are_shared_among_what_is_there():

@@ -69,6 +69,25 @@ def test_dev_losses_are_plain_and_those_of_the_answers(toy_dataset):
     assert started[1]["space_group_loss"] != pytest.approx(found[1]["space_group_loss"], rel=1e-4)
 
 
+def test_weights_of_losses_and_deviations_are_learnt(toy_dataset):
+    """Those of a likelihood are fixed: its deviations say what is noisy."""
+    loss = LossOptions(loss_weighting="learned")
+    model, learner = make_learner(toy_dataset, loss=loss, uncertainty=True)
+    learned = {v.path: v for v in learner.trainable_variables if "log_variance" in v.path}
+    assert set(learned) == {
+        f"objective/{key}_log_variance" for key in ("space_group", "point_group", "composition")
+    }
+    assert len(learner.trainable_variables) == len(model.trainable_variables) + 3
+    spread = model.get_layer("abc_angstrom_spread").kernel
+    before = np.array(spread)
+    first, *_, last = (
+        learner.train_on_batch(*batch_of(toy_dataset), return_dict=True) for _ in range(4)
+    )
+    assert last["abc_angstrom_loss"] < first["abc_angstrom_loss"]
+    assert all(float(v) != 0 for v in learned.values())
+    assert (before != np.array(spread)).any()
+
+
 def test_a_single_target_is_not_reported_twice(toy_dataset):
     _, learner = make_learner(toy_dataset, ["space_group"])
     logs = learner.test_on_batch(*batch_of(toy_dataset, ["space_group"]), return_dict=True)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.losses import ClassLoss, FractionLoss, QuantityLoss
+from models.losses import ClassLoss, FractionLoss, LikelihoodLoss, QuantityLoss
 
 
 def logarithms(key, *rows):
@@ -86,6 +86,33 @@ def test_huber_by_hand():
     np.testing.assert_allclose(found, [(0.125 + 2.5) / 2])
 
 
+def test_likelihood_by_hand():
+    """Errors of 1 and 6 in deviations of 2 and 3 train-deviations of 0.5 and 2."""
+    loss = LikelihoodLoss("x", (0.5, 2.0))
+    answers = {"x": np.float32([[2, 4]]), "x_std": np.float32([[1, 6]])}
+    found = loss(np.float32([[3, 10]]), answers, False)
+    np.testing.assert_allclose(found, [(np.log(2) + 0.5 + np.log(3) + 0.5) / 2], rtol=1e-5)
+
+
+def test_likelihood_weighs_by_the_deviation_in_training():
+    """Its slope by the answer is then error / deviation, not error / deviation^2."""
+    loss = LikelihoodLoss("x", (1.0,))
+    answers = {"x": np.float32([[0]]), "x_std": np.float32([[4]])}
+    _, plain = gradients(loss, np.float32([[2]]), answers, training=False)
+    _, weighed = gradients(loss, np.float32([[2]]), answers, training=True)
+    assert float(plain["x"]) == pytest.approx(-2 / 16)
+    assert float(weighed["x"]) == pytest.approx(-2 / 4)
+
+
+def test_the_right_deviation_is_the_most_likely():
+    errors = np.random.default_rng(0).normal(0, 3, 4000).astype(np.float32)[:, None]
+    loss = LikelihoodLoss("x", (1.0,))
+    deviations = (1.0, 2.0, 3.0, 4.0, 6.0)
+    answers = [{"x": 0 * errors, "x_std": np.full_like(errors, d)} for d in deviations]
+    losses = [float(np.mean(loss(errors, answer, False))) for answer in answers]
+    assert int(np.argmin(losses)) == deviations.index(3.0)
+
+
 def test_absent_labels_cost_and_teach_nothing():
     nan = np.nan
     for loss, labels, answers in (
@@ -99,6 +126,11 @@ def test_absent_labels_cost_and_teach_nothing():
             QuantityLoss("x", (1.0, 1.0)),
             np.float32([[nan, nan], [nan, 3]]),
             {"x": np.ones((2, 2), "f")},
+        ),
+        (
+            LikelihoodLoss("x", (1.0, 1.0)),
+            np.float32([[nan, nan], [nan, 9]]),
+            {"x": np.ones((2, 2), "f"), "x_std": np.full((2, 2), 2, "f")},
         ),
         (
             FractionLoss("x"),

@@ -77,6 +77,19 @@ def test_channels_are_one_encoder_of_all_views():
     assert np.abs(model(images()[:, ::-1])["space_group"] - answers["space_group"]).max() > 1e-6
 
 
+@pytest.mark.parametrize("fusion", [*FUSIONS, "channels"])
+def test_every_quantity_has_a_deviation_if_wanted(fusion):
+    targets = get_targets(["space_group", "d_hkls_angstrom", "abc_angstrom"])
+    model = build_model((2, 24, 32), targets, statistics_for(2), fusion=fusion, uncertainty=True)
+    assert list(model.output) == [
+        "space_group", "d_hkls_angstrom", "d_hkls_angstrom_std", "abc_angstrom", "abc_angstrom_std",
+    ]  # fmt: skip
+    answers = model(images(2))
+    for key in ("d_hkls_angstrom", "abc_angstrom"):
+        assert answers[f"{key}_std"].shape == answers[key].shape
+        assert np.all(answers[f"{key}_std"] >= 0.02)  # a hundredth of the training split's
+
+
 def test_an_unknown_fusion_is_refused():
     with pytest.raises(CbedError, match="fusion is 'sum', should be one of mean, attention"):
         build_model((3, 24, 32), get_targets(["space_group"]), {}, fusion="sum")
@@ -132,6 +145,7 @@ def test_saved_model_answers_the_same(tmp_path, policy, fusion):
             scaling=scaling,
             fusion=fusion,
             dropout=0.1,
+            uncertainty=True,
         )
     finally:
         keras.config.set_dtype_policy("float32")

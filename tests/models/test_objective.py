@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from models.objective import Objective
 
@@ -27,3 +28,21 @@ def test_sample_weights_multiply_their_target():
     total, means = objective().total(LABELS, {}, weights, training=False)
     assert float(means["a"]) == 3.0
     assert float(total) == 3.0 + 7.5
+
+
+def test_learned_weights_by_hand():
+    """exp(-s) * loss + s / 2 at s = log 4, and s = 0 for the other one."""
+    learning = objective(learned=("a", "b"))
+    assert {v.path for v in learning.trainable_variables} == {
+        "objective/a_log_variance", "objective/b_log_variance",
+    }  # fmt: skip
+    learning.log_variances["a"].assign(np.log(4))
+    total, means = learning.total(LABELS, {}, None, training=True)
+    assert float(means["a"]) == 3.0
+    assert float(total) == pytest.approx(3.0 / 4 + np.log(4) / 2 + 0.5 * 30.0)
+
+
+def test_the_plain_loss_knows_no_learned_weights():
+    learning = objective(learned=("a",))
+    learning.log_variances["a"].assign(5.0)
+    assert float(learning.total(LABELS, {}, None, training=False)[0]) == 1.5 + 7.5

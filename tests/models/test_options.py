@@ -103,6 +103,11 @@ def test_every_option_is_a_flag_and_every_flag_an_option():
             "label_smoothing is 0.1, but space_group is not among the targets point_group",
         ),
         (
+            {"targets": ("space_group", "composition"), "uncertainty": True},
+            "uncertainty is wanted, but none of the targets space_group, composition is a quantity",
+        ),
+        ({"loss_weighting": "learned"}, "'learned', but space_group is the only target"),
+        (
             {"class_weights": "balanced", "logit_adjustment": 1.0},
             "logit_adjustment is 1.0 and class_weights 'balanced': both make up for frequent",
         ),
