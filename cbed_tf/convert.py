@@ -4,14 +4,12 @@ Owns the order of these steps and the output folder's state; each step lives in 
 own. Interrupted at any point, the same call completes the folder to the same bytes.
 """
 
-import contextlib
 import dataclasses
 import errno
-import fcntl
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +18,7 @@ from cbed_tf import engine, rescue
 from cbed_tf.durable import remove_leftovers
 from cbed_tf.errors import CbedError
 from cbed_tf.finish import finish
+from cbed_tf.folder_lock import locked
 from cbed_tf.manifest import MANIFEST_NAME, Manifest, load_manifest
 from cbed_tf.plan import (
     ConvertOptions,
@@ -74,7 +73,7 @@ def convert_archive(
     files = find_files(source)
     try:
         output.mkdir(parents=True, exist_ok=True)
-        with _locked(output):
+        with locked(output, "conversion"):
             finished = _finished(output, options, files)
             if finished is not None:
                 _LOG.info("%s is complete already; nothing was done", output)
@@ -90,29 +89,6 @@ def convert_archive(
             f"{output} cannot be written: {error}{_explain(error, output)}. Once that is mended, "
             "the same command goes on where this one stopped"
         ) from error
-
-
-@contextlib.contextmanager
-def _locked(output: Path) -> Iterator[None]:
-    """Keeps a second conversion out of the folder; the lock dies with the process."""
-    descriptor = os.open(output, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        _lock(descriptor, output)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int, output: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise CbedError(f"another conversion is writing {output}; wait for it") from error
-    except OSError as error:
-        # NFS and Lustre know no such locks on folders, or none at all.
-        if error.errno not in (errno.EBADF, errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
-            raise
-        _LOG.warning("%s cannot be locked: see to it that nothing else converts into it", output)
 
 
 def _finished(output: Path, options: ConvertOptions, files: Sequence) -> Manifest | None:

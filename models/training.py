@@ -1,30 +1,32 @@
 """Trains a model on a data set and leaves a run folder that reproduces it (see `runs.py`)."""
 
-import contextlib
+import json
 import logging
 import math
 import os
-import sys
-from collections.abc import Iterator
+import resource
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
 from cbed_tf import __version__
+from cbed_tf.durable import write_atomically
+from cbed_tf.errors import CbedError
 from cbed_tf.manifest import Manifest
-from models import callbacks, figures, runs
-from models.augmented import AugmentedModel
-from models.compiling import LossOptions, compile_model
-from models.learner import Learner
-from models.network import build_model
+from models import runs
+from models.checkpoints import Checkpoints
+from models.display import Display
+from models.loop import TrainingLoop
+from models.making import make_models
 from models.options import TrainingOptions
-from pipelines import Augment, Augmentation, IntensityScaling, get_targets, load_dataset
+from models.reporting import Reporting, history_of
+from models.state import Progress, State, read_state
+from models.steps import Steps
+from models.training_data import TrainingData
 from pipelines.remote import is_url, load_manifest
-from pipelines.targets import CLASSES
 
 _LOG = logging.getLogger(__name__)
-_WARMUP_SHARE = 20
 
 
 def train(
@@ -32,143 +34,103 @@ def train(
 ) -> dict[str, list[float]]:
     """Trains a model, with the dev split as its judge where there is one.
 
+    A run that was interrupted, in whatever way, goes on where it last saved its state, and takes
+    the same steps as if nothing had happened.
+
     Args:
       data_dir: A data set of `cbed convert`: a folder, or a URL.
-      run_dir: Folder of the new run.
+      run_dir: Folder of a new run, or of an unfinished one with the same options.
       options: How to train.
 
     Returns:
-      Losses and metrics by name, one number an epoch; what `log.csv` holds.
+      Losses and metrics by name, one number an epoch, as in `log.csv`.
 
     Raises:
-      CbedError: The data set has no training split, the folder already holds a run, or the loss
-        became not a number.
+      CbedError: The data set has no training split, the folder holds another run, the loss became
+        not a number, or the disk is too full for the end of it.
+      KeyboardInterrupt: Ctrl-C or SIGTERM; the state is saved.
     """
     manifest = load_manifest(data_dir)
-    samples = manifest.split("train").samples
-    _make_repeatable(options)
-    train_data = _load(data_dir, "train", options)
-    dev_data = _load(data_dir, "dev", options) if "dev" in manifest.splits else None
-    steps = options.epochs * math.ceil(samples / options.batch_size)
-    model, fitted = _make_models(manifest, options, steps)
-    run_dir = runs.claim_run_dir(run_dir, _flag_lines(data_dir, run_dir, options))
-    _LOG.info(
-        "training %s (%s weights) on %d samples, on %s",
-        model.name, f"{model.count_params():,}", samples, _device_name(),
-    )  # fmt: skip
-    checkpoints = callbacks.SaveCheckpoints(run_dir, "val_loss" if dev_data else "loss", model)
-    history = keras.callbacks.History()
-    reporters = [history, callbacks.StopOnNaN(), checkpoints]
-    reporters += _reporters(run_dir, options, samples)
-    try:
-        fitted.fit(
-            train_data,
-            validation_data=dev_data,
-            epochs=options.epochs,
-            callbacks=reporters,
-            verbose=1 if sys.stdout.isatty() else 0,
-            shuffle=False,  # the data set shuffles
-        )
-    finally:  # an interrupted training has a curve too
-        figures.save_training_curve(run_dir / runs.CURVE_NAME, history.history)
-    _LOG.info(
-        "lowest %s %.4g in epoch %d; models, log and curve are in %s",
-        checkpoints.monitor, checkpoints.best, checkpoints.best_epoch, run_dir,
-    )  # fmt: skip
-    return history.history
+    manifest.split("train")
+    with runs.claim_run_dir(run_dir, _flag_lines(data_dir, run_dir, options)) as claimed:
+        return _train(data_dir, claimed, options, manifest)
 
 
-def _make_repeatable(options: TrainingOptions) -> None:
+def _train(
+    data_dir: str | os.PathLike, run_dir: Path, options: TrainingOptions, manifest: Manifest
+) -> dict[str, list[float]]:
     keras.utils.set_random_seed(options.seed)
     if options.deterministic:
         tf.config.experimental.enable_op_determinism()
-
-
-def _load(data_dir: str | os.PathLike, split: str, options: TrainingOptions) -> tf.data.Dataset:
-    training = split == "train"
-    return load_dataset(
-        data_dir,
-        split,
-        options.batch_size,
-        targets=options.targets,
-        shuffle=training,
-        seed=options.seed,
-        reader=options.reader,
-        balance=options.balance if training else 0.0,
-        shuffle_block=options.shuffle_block if training else 0,
-        class_weights=_class_weights(options) if training else None,
-    )
-
-
-def _class_weights(options: TrainingOptions) -> dict[str, str] | None:
-    if options.class_weights == "none":
-        return None
-    targets = get_targets(options.targets)
-    return {t.key: options.class_weights for t in targets if t.kind == CLASSES}
-
-
-def _make_models(
-    manifest: Manifest, options: TrainingOptions, steps: int
-) -> tuple[keras.Model, keras.Model]:
-    """Returns the model to save, for raw intensities, and the form of it that is fitted."""
-    targets = get_targets(options.targets)
-    with _precision(options.mixed_precision):
-        scaling = IntensityScaling(
-            options.scaling, options.exponent, options.floor, name="intensity_scaling"
-        )
-        model = build_model(
-            manifest.image_shape,
-            targets,
-            manifest.statistics,
-            options.backbone,
-            scaling,
-            fusion=options.fusion,
-            dropout=options.dropout,
-            uncertainty=options.uncertainty,
-            pretrained=options.pretrained,
-        )
-        encoding = manifest.encoding
-        if any(options.augment.values()):
-            augment = Augment(Augmentation(**options.augment), options.seed, name="augment")
-            fitted = AugmentedModel(model, augment, encoding, name=f"{model.name}_augmented")
-        else:
-            fitted = Learner(model, encoding, name=f"{model.name}_learner")
-        optimizer = _make_optimizer(options, steps)
-        losses = LossOptions.of_training(options)
-        compile_model(fitted, targets, manifest, optimizer, losses)
-    return model, fitted
-
-
-@contextlib.contextmanager
-def _precision(mixed: bool) -> Iterator[None]:
-    """Sets keras's policy for the layers made inside, which keep it."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_float16" if mixed else "float32")
+    strategy = tf.distribute.get_strategy()
+    data = TrainingData(data_dir, manifest, options, strategy)
+    with strategy.scope():
+        updates = options.epochs * math.ceil(data.steps / options.accumulate)
+        model, fitted = make_models(manifest, options, updates)
+    steps = Steps(fitted, strategy, data.element_spec)
+    progress = _restore(run_dir, fitted, data)
+    checkpoints = Checkpoints(run_dir, fitted, model, options.checkpoint_minutes)
+    reporting = Reporting(run_dir, Display(options.epochs, data.samples))
+    _LOG.info(
+        "training %s (%s weights) on %d samples, on %s%s",
+        model.name, f"{model.count_params():,}", data.samples, _device_name(), _where(progress),
+    )  # fmt: skip
+    loop = TrainingLoop(run_dir, steps, data, options, progress, checkpoints, reporting)
     try:
-        yield
+        loop.run()
     finally:
-        keras.config.set_dtype_policy(before)
+        reporting.close(progress)
+    _finish(run_dir, model, data, progress)
+    return history_of(progress)
 
 
-def _make_optimizer(options: TrainingOptions, steps: int) -> keras.optimizers.Optimizer:
-    rate = options.learning_rate
-    if options.schedule == "cosine":
-        # Adam's first steps, ignorant of the gradients' size, would take the quantities far off.
-        warmup = steps // _WARMUP_SHARE
-        rate = keras.optimizers.schedules.CosineDecay(
-            rate / 10, steps - warmup, warmup_target=rate, warmup_steps=warmup
+def _restore(run_dir: Path, fitted: keras.Model, data: TrainingData) -> Progress:
+    """Returns the progress of the run that the folder holds, its model restored, or a new one."""
+    path = run_dir / runs.STATE_NAME
+    if not path.exists():
+        return Progress(data=data.fingerprint())
+    values, progress = read_state(path)
+    if progress.data != data.fingerprint():
+        raise CbedError(
+            f"{run_dir} holds an unfinished run on other data; choose another --run_dir"
         )
-    return keras.optimizers.AdamW(rate, weight_decay=options.weight_decay)
+    State(fitted).restore(values)
+    return progress
 
 
-def _reporters(
-    run_dir: Path, options: TrainingOptions, samples: int
-) -> list[keras.callbacks.Callback]:
-    return [
-        callbacks.WriteLog(run_dir / runs.LOG_NAME),
-        keras.callbacks.TensorBoard(run_dir / runs.TENSORBOARD_NAME, write_graph=False),
-        *([] if sys.stdout.isatty() else [callbacks.ReportEpochs(options.epochs, samples)]),
-    ]
+def _where(progress: Progress) -> str:
+    position = progress.position
+    if not (position.epoch or position.step):
+        return ""
+    return f"; going on after {position.epoch} epochs and {position.step} steps"
+
+
+def _finish(run_dir: Path, model: keras.Model, data: TrainingData, progress: Progress) -> None:
+    """Says what the run came to; without a state, it is finished."""
+    summary = {
+        "epochs": len(progress.rows),
+        "best_epoch": progress.best_epoch,
+        "judged_by": "val_loss" if data.has_dev else "loss",
+        "best": progress.best,
+        "weights": model.count_params(),
+        "samples": data.samples,
+        "seconds": sum(row["seconds"] for row in progress.rows),
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        **_gpu_memory(),
+    }
+    content = json.dumps(summary, indent=1) + "\n"
+    write_atomically(run_dir / runs.SUMMARY_NAME, content.encode())
+    (run_dir / runs.STATE_NAME).unlink(missing_ok=True)
+    _LOG.info(
+        "lowest %s %.4g in epoch %d; models, log and curve are in %s",
+        summary["judged_by"], progress.best, progress.best_epoch, run_dir,
+    )  # fmt: skip
+
+
+def _gpu_memory() -> dict[str, int]:
+    if not tf.config.list_physical_devices("GPU"):
+        return {}
+    return {"peak_gpu_memory_bytes": tf.config.experimental.get_memory_info("GPU:0")["peak"]}
 
 
 def _flag_lines(

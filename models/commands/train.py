@@ -4,6 +4,9 @@ Trains a model on a data set. The run folder then holds the best and the last mo
 training-curve.png, TensorBoard events, and run.flags, which repeats the run:
 
 cbed train --flagfile=runs/first/run.flags --run_dir=runs/again
+
+A run that was interrupted in whatever way, kill -9 included, goes on with the same command, as if
+nothing had happened. Ctrl-C and SIGTERM save what there is first.
 """
 
 import dataclasses
@@ -15,12 +18,17 @@ from cbed_tf.errors import CbedError
 from models import options
 from models.option_fields import define_flags
 
+AFTER_INTERRUPTION = "the same command goes on where this one stopped"
 FLAGS = flags.FlagValues()
 flags.DEFINE_string(
     "data_dir", None, "Data set of cbed convert: folder or URL.", required=True, flag_values=FLAGS
 )
 flags.DEFINE_string(
-    "run_dir", None, "New folder for models and logs.", required=True, flag_values=FLAGS
+    "run_dir",
+    None,
+    "Folder for models and logs: a new one, or that of an unfinished run.",
+    required=True,
+    flag_values=FLAGS,
 )
 define_flags(options.TrainingOptions, FLAGS)
 

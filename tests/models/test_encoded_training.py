@@ -3,6 +3,7 @@
 import csv
 import json
 
+import keras
 import numpy as np
 import pytest
 
@@ -72,8 +73,10 @@ def test_a_training_on_codes_is_the_training_on_intensities(toy_dataset, encoded
     np.testing.assert_allclose(losses[1], losses[0], rtol=0.02)
 
 
-def test_the_saved_model_takes_raw_intensities(encoded_run):
+def test_the_saved_model_takes_raw_intensities_and_nothing_of_the_training(encoded_run):
     assert load_trained_model(encoded_run).input_shape == (None, 3, 24, 32)
+    model = keras.models.load_model(encoded_run / "last.keras")
+    assert getattr(model, "optimizer", None) is None
 
 
 def test_evaluation_on_either_encoding_gives_the_same_scores(

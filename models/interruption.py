@@ -1,0 +1,38 @@
+"""Ctrl-C, and the signal by which a batch system says that time is up: a wish, not an end."""
+
+import logging
+import signal
+import threading
+from types import FrameType
+
+_LOG = logging.getLogger(__name__)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interruption:
+    """Notes the first such signal while it is entered; the second one interrupts at once.
+
+    Attributes:
+      is_wanted: Whether there was one.
+    """
+
+    def __init__(self) -> None:
+        self.is_wanted = False
+        self._handlers = {}
+
+    def __enter__(self) -> "Interruption":
+        if threading.current_thread() is threading.main_thread():  # others may set no handlers
+            for number in _SIGNALS:
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._handlers[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.is_wanted:
+            raise KeyboardInterrupt
+        self.is_wanted = True
+        _LOG.info("%s: saving, then stopping", signal.Signals(number).name)
