@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator
 
 import keras
+import tensorflow as tf
 
 from cbed_tf.manifest import Manifest
 from models.augmented import AugmentedModel
@@ -42,7 +43,9 @@ def make_models(
             fusion=options.fusion,
             dropout=options.dropout,
             uncertainty=options.uncertainty,
+            inputs=options.inputs,
             pretrained=options.pretrained,
+            synchronized=tf.distribute.get_strategy().num_replicas_in_sync > 1,
         )
         encoding = manifest.encoding
         if any(options.augment.values()):

@@ -1,11 +1,12 @@
 """The multi-view, multi-output network: raw intensities in, one answer for each target out.
 
     images (views, height, width) -> scaling -> encoder, shared by the views -> features of a view
-        -> fusion of the views -> heads
+        -> joined with what is known -> fusion of the views -> heads
 
 The answers do not depend on the order of the views, except those that are given per view, which
 follow it. Fusion 'channels' gives that up: its encoder sees the views as the channels of one image.
-Encoders are in `backbones.py`, fusions in `fusion.py`, heads in `heads.py`.
+Encoders are in `backbones/`, fusions in `fusion.py`, heads in `heads.py`, known inputs in
+`conditioning.py`.
 
 A model is saved, exported and asked with raw intensities, whatever it was trained on. 16-bit
 patterns reach the same weights through a second front, `front_for`.
@@ -21,13 +22,14 @@ from keras import layers
 from cbed_tf.encoding import Encoding
 from cbed_tf.errors import CbedError
 from cbed_tf.manifest import Statistics
-from cbed_tf.schema import IMAGE
+from cbed_tf.schema import IMAGE, PATTERN_MAX
 from models.backbones import build_backbone
+from models.conditioning import join_known, make_inputs
 from models.fusion import CHANNELS, FUSIONS, Fused, PresentViews
 from models.heads import LOGARITHMS, PRESENCE, add_answers
 from models.views import FoldViews, UnfoldViews
 from pipelines.scaling import IntensityScaling
-from pipelines.targets import Target
+from pipelines.targets import Target, get_inputs
 
 
 def build_model(
@@ -40,10 +42,14 @@ def build_model(
     fusion: str = "mean",
     dropout: float = 0.0,
     uncertainty: bool = False,
+    inputs: Sequence[str] = (),
     pretrained: str | os.PathLike | None = None,
     synchronized: bool = False,
 ) -> keras.Model:
     """Returns an untrained model that answers raw intensities, (batch, views, height, width).
+
+    With known `inputs` it takes a dict: the intensities as 'cbed_stack', and each of these, float32
+    (batch, size), by its name.
 
     Its output is a dict by target key: probabilities (batch, classes) or fractions (batch,
     elements) that sum to 1, or quantities (batch, size) in their units, with `uncertainty` beside
@@ -58,25 +64,33 @@ def build_model(
       fusion: Name in `fusion.FUSIONS`, or 'channels'.
       dropout: Share of the fused features that a training step leaves out.
       uncertainty: Answer a standard deviation beside every quantity.
+      inputs: What it is told beside the patterns, from `pipelines.targets.INPUTS`; `statistics` has
+        to have these too.
       pretrained: File of ImageNet weights for the backbone; None for random ones.
       synchronized: Normalise batches over all devices of tf.distribute together.
 
     Raises:
       CbedError: The backbone or the fusion is unknown, or the backbone cannot take such images or
-        weights.
+        weights, or an input is unknown or a target.
     """
     views = image_shape[0]
+    known = make_inputs(get_inputs(inputs, [target.key for target in targets]), views)
     images = keras.Input(image_shape, name=IMAGE, dtype="float32")
     scaled = (scaling or IntensityScaling(name="intensity_scaling"))(images)
-    fused = _fuse(
-        scaled,
-        fusion,
-        functools.partial(
-            build_backbone, backbone, pretrained=pretrained, synchronized=synchronized
-        ),
+    build_encoder = functools.partial(
+        build_backbone, backbone, pretrained=pretrained, synchronized=synchronized
     )
+    join = functools.partial(join_known, known=known, statistics=statistics)
+    fused = _fuse(scaled, fusion, build_encoder, join)
     answers = add_answers(_drop(fused, dropout), targets, views, statistics, uncertainty)
-    return keras.Model(images, answers, name=f"cbed_{backbone}")
+    model_inputs = {IMAGE: images, **known} if known else images
+    return keras.Model(model_inputs, answers, name=f"cbed_{backbone}")
+
+
+def known_inputs(model: keras.Model) -> tuple[str, ...]:
+    """Returns what a model of `build_model`, or a front of it, is told beside the patterns."""
+    names = model.input if isinstance(model.input, dict) else ()
+    return tuple(name for name in names if name not in (IMAGE, PATTERN_MAX.name))
 
 
 def front_for(model: keras.Model, encoding: Encoding) -> keras.Model:
@@ -88,14 +102,19 @@ def front_for(model: keras.Model, encoding: Encoding) -> keras.Model:
     """
     if not encoding.beside:
         return model
-    image_shape = model.input_shape[1:]
+    inputs = model.input if isinstance(model.input, dict) else {IMAGE: model.input}
+    known = [inputs[name] for name in known_inputs(model)]
+    scaling = next(layer for layer in model.layers if isinstance(layer, IntensityScaling))
+    body = keras.Model([scaling.output, *known], model.output, name=f"{model.name}_body")
+
+    image_shape = inputs[IMAGE].shape[1:]
     images = {IMAGE: keras.Input(image_shape, name=IMAGE, dtype=encoding.dtype.name)}
     for field in encoding.beside:
         shape = field.shape_for(image_shape[0])
         images[field.name] = keras.Input(shape, name=field.name, dtype=field.dtype)
-    scaling = next(layer for layer in model.layers if isinstance(layer, IntensityScaling))
-    body = keras.Model(scaling.output, model.output, name=f"{model.name}_body")
-    return keras.Model(images, body(scaling(images)), name=f"{model.name}_{encoding.name}")
+    told = {x.name: keras.Input(x.shape[1:], name=x.name, dtype=x.dtype) for x in known}
+    answers = body([scaling(images), *told.values()])
+    return keras.Model({**images, **told}, answers, name=f"{model.name}_{encoding.name}")
 
 
 def learning_form(model: keras.Model) -> keras.Model:
@@ -112,19 +131,22 @@ def learning_form(model: keras.Model) -> keras.Model:
 
 
 def _fuse(
-    scaled: keras.KerasTensor, fusion: str, build_encoder: Callable[..., keras.Model]
+    scaled: keras.KerasTensor,
+    fusion: str,
+    build_encoder: Callable[..., keras.Model],
+    join: Callable[[keras.KerasTensor], keras.KerasTensor],
 ) -> Fused:
-    """Encodes and fuses scaled images, (batch, views, height, width)."""
+    """Encodes and fuses scaled images, (batch, views, height, width), and joins what is known."""
     views, height, width = scaled.shape[1:]
     if fusion == CHANNELS:
         stacked = layers.Permute((2, 3, 1), name="views_as_channels")(scaled)
-        return Fused(build_encoder(height, width, views)(stacked))
+        return Fused(join(build_encoder(height, width, views)(stacked)))
     if fusion not in FUSIONS:
         known = ", ".join((*FUSIONS, CHANNELS))
         raise CbedError(f"fusion is {fusion!r}, should be one of {known}")
     encoded = build_encoder(height, width)(FoldViews(name="fold_views")(scaled))
     per_view = UnfoldViews(views, name="unfold_views")(encoded)
-    return FUSIONS[fusion](per_view, PresentViews(name="present_views")(scaled))
+    return FUSIONS[fusion](join(per_view), PresentViews(name="present_views")(scaled))
 
 
 def _drop(fused: Fused, rate: float) -> Fused:

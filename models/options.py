@@ -175,7 +175,7 @@ class TrainingOptions:
         from models.backbones import check_backbone
         from pipelines.augmentation import Augmentation
         from pipelines.scaling import METHODS
-        from pipelines.targets import CLASSES, QUANTITY, get_targets
+        from pipelines.targets import CLASSES, QUANTITY, get_inputs, get_targets
 
         check_backbone(self.backbone, bool(self.pretrained))
         _check_choice("scaling", self.scaling, METHODS)
@@ -195,6 +195,7 @@ class TrainingOptions:
             raise CbedError(
                 f"loss_weighting is 'learned', but {self.targets[0]} is the only target"
             )
+        get_inputs(self.inputs, self.targets)
         self._check_class_losses([target.key for target in targets if target.kind == CLASSES])
 
     def _check_class_losses(self, keys: Sequence[str]) -> None:

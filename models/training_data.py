@@ -100,6 +100,7 @@ class TrainingData:
             split,
             self._batch_size,
             targets=options.targets,
+            inputs=options.inputs,
             shuffle=training,
             seed=options.seed,
             num_hosts=self._devices,

@@ -11,6 +11,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from cbed_tf.schema import IMAGE, PATTERN_MAX
+
 Labels = dict[str, Any]
 # Named, as XLA would choose another one than TensorFlow, and the same seed would mean another draw.
 _GENERATOR = "philox"
@@ -22,8 +24,8 @@ class AugmentLayer(keras.layers.Layer, abc.ABC):
     Takes images (batch, views, height, width) as a layer of a network does, or a whole batch as
     `load_dataset` yields it, (images, labels) or (images, labels, weights) with a dict by target
     key, and returns the same. An augmentation that changes what is true of a sample changes the
-    labels with it; of images alone it cannot. Images are float32 inside and of the policy's compute
-    dtype outside.
+    labels with it, and the known inputs beside the images; of images alone it cannot. Images are
+    float32 inside and of the policy's compute dtype outside.
 
     Args:
       seed: The same seed repeats the same changes, call by call.
@@ -43,13 +45,18 @@ class AugmentLayer(keras.layers.Layer, abc.ABC):
         if training:
             return self.augment(batch, self.generator.next())
         images, labels, weights = _parts(batch)
-        return _like(batch, self._cast(self.unchanged(images)), labels, weights)
+        images, known = _split_known(images)
+        return _like(batch, _told(self._cast(self.unchanged(images)), known), labels, weights)
 
     def augment(self, batch: Any, seed: Any) -> Any:
         """Returns the batch changed by a seed, two integers; the same seed, the same changes."""
         images, labels, weights = _parts(batch)
+        images, known = _split_known(images)
+        # What is known of a sample changes as it would if it were a label, and none of it is one.
+        labels = {**labels, **known}
         images, labels, weights = self.change(self.prepared(images), labels, weights, seed)
-        return _like(batch, self._cast(images), labels, weights)
+        known = {name: labels.pop(name) for name in known}
+        return _like(batch, _told(self._cast(images), known), labels, weights)
 
     @abc.abstractmethod
     def change(
@@ -109,6 +116,21 @@ def _parts(batch: Any) -> tuple[Any, Labels, Labels]:
             "augment a batch before picking from its labels"
         )
     return images, dict(labels), dict(weights)
+
+
+def _split_known(images: Any) -> tuple[Any, Labels]:
+    """Returns raw patterns, or 16-bit ones as a dict, and the known inputs beside them."""
+    if not isinstance(images, dict):
+        return images, {}
+    stored = (IMAGE, PATTERN_MAX.name)
+    known = {name: value for name, value in images.items() if name not in stored}
+    if PATTERN_MAX.name not in images:
+        return images[IMAGE], known
+    return {name: images[name] for name in stored}, known
+
+
+def _told(images: Any, known: Labels) -> Any:
+    return {IMAGE: images, **known} if known else images
 
 
 def _like(batch: Any, images: Any, labels: Labels, weights: Labels) -> Any:

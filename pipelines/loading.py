@@ -20,7 +20,7 @@ from pipelines.order import BatchPlan, Hosts, Position, SampleOrder
 from pipelines.remote import is_url, load_index, load_manifest, read_bytes, shard_urls
 from pipelines.scaling import IntensityScaling
 from pipelines.stream import ShardOrder, StreamOptions, element_maker, stream_dataset
-from pipelines.targets import get_targets
+from pipelines.targets import TARGETS, get_inputs, get_targets
 
 GATHER = "gather"
 STREAM = "stream"
@@ -40,6 +40,7 @@ def load_dataset(
     batch_size: int,
     *,
     targets: Sequence[str] = ("space_group",),
+    inputs: Sequence[str] = (),
     shuffle: bool = False,
     seed: int = 0,
     start: Position | None = None,
@@ -66,6 +67,7 @@ def load_dataset(
       split: 'train', 'dev' or 'test'.
       batch_size: Samples a batch; the last one is smaller unless `drop_remainder`.
       targets: Keys of `pipelines.TARGETS`.
+      inputs: What a model is told beside the patterns, of `pipelines.targets.INPUTS`; no targets.
       shuffle: Visit the samples in a new order in each epoch. Unshuffled, they come in the order
         of the index.
       seed: Of the shuffling; the same seed repeats the same orders.
@@ -96,7 +98,8 @@ def load_dataset(
       scaled. Of a data set with 16-bit patterns, unscaled, they are as they are stored, so that no
       more bytes are moved to the device than were read: a dict of 'cbed_stack', uint16 (batch,
       views, height, width), and 'pattern_max', float32 (batch, views), which `IntensityScaling`
-      takes as well. Labels are as `pipelines.Target` says; weights float32 (batch,). Its
+      takes as well. With `inputs`, images are a dict too, and have each of these under its name,
+      float32 (batch, size). Labels are as `pipelines.Target` says; weights float32 (batch,). Its
       cardinality is known.
 
     Raises:
@@ -105,6 +108,7 @@ def load_dataset(
     """
     reader = _choose_reader(reader, data_dir)
     _check_reader(reader, balance, shuffle_block, shuffle_buffer)
+    inputs = get_inputs(inputs, targets)
     manifest = load_manifest(data_dir)
     label_maker = LabelMaker(get_targets(targets), class_weights, manifest)
     paths = _shard_paths(data_dir, manifest, split)
@@ -116,7 +120,7 @@ def load_dataset(
     if reader == GATHER:
         beside = [field.name for field in encoding.beside]
         names = ("shard", "image_offset", "space_group", *beside, *more, *label_maker.sources)
-        columns = load_index(data_dir, split, names)
+        columns = load_index(data_dir, split, {*names, *inputs})
         labels, weights = label_maker.from_columns(columns)
         dataset = gather_dataset(
             steps_of(epochs, batches.steps),
@@ -134,7 +138,10 @@ def load_dataset(
                 encoding.dtype,
             ),
             {
-                "images": {name: columns[name] for name in beside},
+                "images": {
+                    **{name: columns[name] for name in beside},
+                    **{name: TARGETS[name].encode(columns[name]) for name in inputs},
+                },
                 "labels": {**labels, **{name: columns[name] for name in more}},
                 "weights": weights,
             },
@@ -151,17 +158,21 @@ def load_dataset(
             ),
             batches,
             StreamOptions(size, deterministic=deterministic) if shuffle else None,
-            element_maker(label_maker, manifest.image_shape, encoding, more),
+            element_maker(label_maker, manifest.image_shape, encoding, more, inputs),
             read_bytes(data_dir, entry.shards),
         )
     cardinality = batches.steps if start is None else tf.data.INFINITE_CARDINALITY
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(cardinality))
-    finish = _finisher(manifest, batches, scaled, has_weights=class_weights is not None)
+    finish = _finisher(manifest, batches, inputs, scaled, has_weights=class_weights is not None)
     return _on_device(dataset, finish, device).with_options(_options())
 
 
 def _finisher(
-    manifest: Manifest, batches: BatchPlan, scaled: bool, has_weights: bool
+    manifest: Manifest,
+    batches: BatchPlan,
+    inputs: Sequence[str],
+    scaled: bool,
+    has_weights: bool,
 ) -> Callable[[dict, dict, dict], tuple]:
     layer = IntensityScaling(dtype="float32")
     # XLA makes one pass over the patterns of it: two cores deliver 1,650 to 1,850 scaled samples/s
@@ -171,8 +182,11 @@ def _finisher(
     shape = (batches.static_size, *manifest.image_shape)
 
     def finish(images: dict[str, tf.Tensor], labels: dict, weights: dict) -> tuple:
+        known = {name: images.pop(name) for name in inputs}
         images[IMAGE] = tf.ensure_shape(images[IMAGE], shape)
         images = scale(images[IMAGE] if is_plain else images)
+        if known:
+            images = {**(images if isinstance(images, dict) else {IMAGE: images}), **known}
         return (images, labels, weights) if has_weights else (images, labels)
 
     return finish

@@ -17,6 +17,7 @@ from pipelines.labels import LabelMaker
 from pipelines.memory import keep_freed_memory
 from pipelines.order import BatchPlan
 from pipelines.parsing import parse_batch
+from pipelines.targets import TARGETS
 
 # Batches parsed side by side.
 _PARSE_CALLS = 2
@@ -173,23 +174,28 @@ def element_maker(
     image_shape: tuple[int, int, int],
     encoding: Encoding,
     more: Sequence[str] = (),
+    inputs: Sequence[str] = (),
 ) -> Callable[[tf.Tensor], tuple]:
     """Returns what makes (images, labels, weights) of a batch of serialized records.
 
-    Images have the patterns under 'cbed_stack', and beside them what their encoding needs.
+    Images have the patterns under 'cbed_stack', and beside them what their encoding needs, and the
+    known inputs.
 
     Args:
       label_maker: Makes labels and weights.
       image_shape: (views, height, width).
       encoding: Of the patterns.
       more: Fields that labels have beside them, as they are in the records.
+      inputs: Names of known inputs.
     """
 
     def make_element(serialized: tf.Tensor) -> tuple:
-        columns = parse_batch(serialized, image_shape, encoding, [*label_maker.sources, *more])
+        fields = [*label_maker.sources, *more, *inputs]
+        columns = parse_batch(serialized, image_shape, encoding, fields)
         labels, weights = label_maker.from_tensors(columns)
         labels.update({name: columns[name] for name in more})
         images = {name: columns[name] for name in (IMAGE, *(f.name for f in encoding.beside))}
+        images.update({name: TARGETS[name].encode_tensor(columns[name]) for name in inputs})
         return images, labels, weights
 
     return make_element

@@ -147,6 +147,27 @@ def get_targets(keys: Iterable[str]) -> tuple[Target, ...]:
     return tuple(TARGETS[key] for key in keys)
 
 
+# What a model can be told beside the patterns: settings that the microscope knows.
+INPUTS = ("energy_keV", "d_hkls_angstrom")
+
+
+def get_inputs(names: Iterable[str], targets: Iterable[str]) -> tuple[str, ...]:
+    """Returns names of known inputs, checked.
+
+    Raises:
+      CbedError: One is unknown, comes twice, or is a target.
+    """
+    names = tuple(names)
+    if set(names) - set(INPUTS) or len(set(names)) < len(names):
+        raise CbedError(f"inputs are {list(names)}, should be some of {', '.join(INPUTS)}, once")
+    both = [name for name in names if name in targets]
+    if both:
+        raise CbedError(
+            f"{both[0]} is among the inputs and the targets: what is known is no target"
+        )
+    return names
+
+
 def space_groups_of_class(key: str) -> np.ndarray:
     """Returns, for each space group in order, the class of target `key` that it belongs to."""
     return _CLASS_OF_SPACE_GROUP[key][1:]
