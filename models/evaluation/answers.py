@@ -14,7 +14,7 @@ from cbed_tf.manifest import Manifest
 from cbed_tf.progress import Progress
 from cbed_tf.schema import IMAGE, PATTERN_MAX
 from models.evaluation.worst import Mistake, WorstMistakes, severities
-from models.network import front_for
+from models.network import front_for, known_inputs
 from models.probabilities import SPACE_GROUP
 from pipelines import TARGETS, Target, load_dataset
 from pipelines.remote import load_index
@@ -85,7 +85,7 @@ def ask(
     row = 0
     with Progress(f"asking about {split}", len(columns["material"]), "samples") as progress:
         # Unshuffled, so the samples come in the order of the index.
-        for images, _ in load_dataset(data_dir, split, batch_size):
+        for images, _ in load_dataset(data_dir, split, batch_size, inputs=known_inputs(model)):
             answers = asked.predict_on_batch(images)
             for name, answer in answers.items():
                 parts[name].append(answer)
@@ -107,7 +107,8 @@ def main_target(targets: tuple[Target, ...]) -> Target:
 
 def _stacks(images: tf.Tensor | dict[str, tf.Tensor]) -> Callable[[int], np.ndarray]:
     """Returns a function that gives raw intensities of a sample of what `load_dataset` yields."""
-    if isinstance(images, dict):
-        maxima = images[PATTERN_MAX.name]
-        return lambda place: decode_stack(images[IMAGE][place].numpy(), maxima[place].numpy())
-    return lambda place: images[place].numpy()
+    patterns = images[IMAGE] if isinstance(images, dict) else images
+    if patterns is images or PATTERN_MAX.name not in images:
+        return lambda place: patterns[place].numpy()
+    maxima = images[PATTERN_MAX.name]
+    return lambda place: decode_stack(patterns[place].numpy(), maxima[place].numpy())

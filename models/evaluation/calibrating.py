@@ -89,4 +89,4 @@ def _tempered(tasks: Mapping[str, Task]) -> dict[str, Task]:
 
 
 def _reliability(task: Task) -> Reliability:
-    return reliability(task.answers, task.labels)
+    return reliability(task.answers, task.labels, task.groups)

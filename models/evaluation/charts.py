@@ -95,7 +95,9 @@ def scatter_chart(
     present = [system for system in SYSTEM_COLOURS if (systems == system).any()]
     # All in one order, whatever the system, so that none covers the others.
     colours = np.array([SYSTEM_COLOURS[system] for system in systems])
-    style = {"s": 14, "alpha": 0.75, "linewidths": 0, "rasterized": len(true) > _DRAWN_POINTS}
+    is_dense = len(true) > _DRAWN_POINTS
+    style = {"s": 4 if is_dense else 14, "alpha": 0.4 if is_dense else 0.75}
+    style |= {"linewidths": 0, "rasterized": is_dense}
     for column, (axes, name) in enumerate(zip(panels, names, strict=True)):
         low, high = _limits(np.stack([true[:, column], answers[:, column]]))
         axes.plot((low, high), (low, high), color=_FAINT, linewidth=1, zorder=1)

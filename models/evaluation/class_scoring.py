@@ -10,7 +10,7 @@ from cbed_tf.manifest import Manifest
 from models.evaluation import measures, scores
 from models.evaluation.measures import Scored
 from models.evaluation.tasks import Task
-from models.probabilities import COARSER, SPACE_GROUP, coarse_labels
+from models.probabilities import COARSER, SPACE_GROUP, coarse_labels, coarsen
 from pipelines.targets import TARGETS, Target, space_groups_of_class
 
 _TOP5_FROM_CLASSES = 8
@@ -20,7 +20,8 @@ def class_measures(task: Task, manifest: Manifest) -> Iterator[Scored]:
     """Yields top-1, top-5, macro-F1 and balanced accuracy; of space groups, parts of these too.
 
     These are, for the samples of each crystal system and point group, the share whose space group
-    is right (`top1`) and the share of which at least the system or point group is (`recall`).
+    is right (`top1`), and the share whose system or point group is (`recall`), which is that of
+    which the space groups together are most probable.
 
     Args:
       task: Answers to a target with classes.
@@ -40,14 +41,14 @@ def class_measures(task: Task, manifest: Manifest) -> Iterator[Scored]:
         yield (measure.__name__,), *(measure(first, labels, groups) for first in firsts)
     if task.target.key == SPACE_GROUP:
         for coarser in map(TARGETS.__getitem__, COARSER):
-            yield from _parts(coarser, task, firsts, hits)
+            yield from _parts(coarser, task, rankings, hits)
 
 
 def _parts(
-    coarser: Target, task: Task, firsts: list[np.ndarray], hits: list[np.ndarray]
+    coarser: Target, task: Task, rankings: tuple[np.ndarray, np.ndarray], hits: list[np.ndarray]
 ) -> Iterator[Scored]:
     true = coarse_labels(coarser, task.labels)
-    same = [coarse_labels(coarser, first) == true for first in firsts]
+    same = [coarsen(coarser, ranking).argmax(axis=1) == true for ranking in rankings]
     for label in np.unique(true).tolist():
         path, where = (f"per_{coarser.key}", coarser.class_names[label]), true == label
         yield (*path, "top1"), *(measures.mean(hit, task.groups, where) for hit in hits)

@@ -20,6 +20,7 @@ class Judged:
       run_dir: The run.
       checkpoint: Which of its models.
       weights: Number of the model's weights.
+      inputs: What it is told beside the patterns.
       answers: To the split.
       tasks: What is judged of them, from `tasks.sample_tasks`.
       calibrated: By key of a task with classes.
@@ -29,6 +30,7 @@ class Judged:
     run_dir: str
     checkpoint: str
     weights: int
+    inputs: tuple[str, ...]
     answers: Answers
     tasks: Mapping[str, Task]
     calibrated: Mapping[str, Calibrated]

@@ -11,6 +11,7 @@ import keras
 from cbed_tf.durable import write_atomically
 from cbed_tf.errors import CbedError
 from cbed_tf.manifest import Manifest
+from cbed_tf.schema import IMAGE
 from models import calibration, runs
 from models.evaluation.answers import ask
 from models.evaluation.bootstrap import Bootstrap
@@ -19,8 +20,10 @@ from models.evaluation.judged import Judged
 from models.evaluation.page import report_page
 from models.evaluation.pictures import draw, save_pictures
 from models.evaluation.results import metrics_document
-from models.evaluation.tasks import Task, sample_tasks
+from models.evaluation.tasks import sample_tasks
+from models.network import known_inputs
 from pipelines.remote import load_manifest
+from pipelines.targets import CLASSES
 
 _LOG = logging.getLogger(__name__)
 
@@ -80,9 +83,10 @@ def _load(
     manifest: Manifest,
 ) -> keras.Model:
     model = runs.load_trained_model(run_dir, checkpoint)
-    if model.input_shape[1:] != tuple(manifest.image_shape):
+    images = model.input[IMAGE] if isinstance(model.input, dict) else model.input
+    if images.shape[1:] != tuple(manifest.image_shape):
         raise CbedError(
-            f"the model of {run_dir} takes (views, height, width) {model.input_shape[1:]}, "
+            f"the model of {run_dir} takes (views, height, width) {tuple(images.shape[1:])}, "
             f"the data set {data_dir} has {tuple(manifest.image_shape)}"
         )
     return model
@@ -101,28 +105,24 @@ def _judge(
     answers = ask(model, data_dir, manifest, split, batch_size)
     tasks = sample_tasks(answers)
     temperatures = {} if split == DEV else calibration.load_temperatures(run_dir, checkpoint)
-    if not temperatures and DEV in manifest.splits:
+    has_classes = any(target.kind == CLASSES for target in answers.targets)
+    if has_classes and not temperatures and DEV in manifest.splits:
+        on_dev = tasks
         if split != DEV:
             _LOG.info("%s has no temperatures yet: asking about dev, to fit them", run_dir)
-        on_dev = tasks if split == DEV else _tasks_of_dev(model, data_dir, manifest, batch_size)
+            on_dev = sample_tasks(ask(model, data_dir, manifest, DEV, batch_size, mistakes=0))
         temperatures = fit_temperatures(on_dev)
-        if temperatures:
-            calibration.save_temperatures(run_dir, checkpoint, temperatures)
+        calibration.save_temperatures(run_dir, checkpoint, temperatures)
     return Judged(
         run_dir=os.fspath(run_dir),
         checkpoint=checkpoint,
         weights=model.count_params(),
+        inputs=known_inputs(model),
         answers=answers,
         tasks=tasks,
         calibrated=calibrate(tasks, temperatures, is_dev=split == DEV),
         temperatures=temperatures,
     )
-
-
-def _tasks_of_dev(
-    model: keras.Model, data_dir: str | os.PathLike, manifest: Manifest, batch_size: int
-) -> dict[str, Task]:
-    return sample_tasks(ask(model, data_dir, manifest, DEV, batch_size, mistakes=0))
 
 
 def _write(run_dir: Path, suffix: str, document: dict[str, Any], judged: list[Judged]) -> None:

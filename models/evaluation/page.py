@@ -72,6 +72,10 @@ def _outline(document: Mapping[str, Any], judged: Sequence[Judged]) -> list[Bloc
         f"{document['samples']:,} samples of {document['materials']:,} materials: the "
         f"{document['split']} split of {document['data_dir']}."
     )
+    for one in judged:
+        if one.inputs:
+            told = " and ".join(title(name) for name in one.inputs)
+            text += f" The model of {one.run_dir} is told the {told} beside the patterns."
     return [Paragraph(text), *(Paragraph(text, warning=True) for text in document["warnings"])]
 
 
@@ -90,8 +94,9 @@ def _headline(document: Mapping[str, Any], names: Sequence[str]) -> list[Block]:
         )
     if compared:
         text += (
-            f" A difference is {names[0]} minus {names[1]}; both are judged on the same drawn "
-            "materials, so an interval that does not hold 0 tells the runs apart."
+            f" A difference is {names[0]} minus {names[1]}, of shares in percentage points; both "
+            "are judged on the same drawn materials, so an interval that does not hold 0 tells the "
+            "runs apart."
         )
     if not compared and len(table.header) > 6:
         text += (

@@ -13,10 +13,10 @@ from models.evaluation.judged import Judged
 from models.evaluation.number_scoring import PRESENCE_THRESHOLD
 from models.evaluation.scores import confusion, element_scores
 from models.evaluation.tables import UNITS, component_titles, title
-from models.evaluation.tasks import IMPLIED
+from models.evaluation.tasks import IMPLIED, Task
 from models.figures import save_figure
 from models.probabilities import SPACE_GROUP
-from pipelines.targets import CLASSES, FRACTIONS, QUANTITY
+from pipelines.targets import FRACTIONS, QUANTITY
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,23 +60,24 @@ def _figures(judged: Judged) -> Iterator[tuple[str, "Figure"]]:
     yield from _confusions(judged)
     for key, task in judged.tasks.items():
         if task.target.kind == QUANTITY:
-            names = component_titles(task.target, task.labels.shape[1])
-            yield (
-                key,
-                charts.scatter_chart(
-                    task.labels,
-                    task.answers,
-                    names,
-                    UNITS[task.target.unit],
-                    judged.answers.columns[SPACE_GROUP],
-                ),
-            )
+            yield key, _quantity_chart(task, judged.answers.columns[SPACE_GROUP])
         elif task.target.kind == FRACTIONS:
-            found = element_scores(task.answers > PRESENCE_THRESHOLD, task.labels > 0)
-            names = task.target.class_names
-            f1 = {names[k]: element.f1 for k, element in found.items()}
-            samples = {names[k]: element.samples for k, element in found.items()}
-            yield key, charts.element_chart(f1, samples)
+            yield key, _element_chart(task)
+
+
+def _quantity_chart(task: Task, space_groups: np.ndarray) -> "Figure":
+    names = component_titles(task.target, task.labels.shape[1])
+    unit = UNITS[task.target.unit]
+    return charts.scatter_chart(task.labels, task.answers, names, unit, space_groups)
+
+
+def _element_chart(task: Task) -> "Figure":
+    found = element_scores(task.answers > PRESENCE_THRESHOLD, task.labels > 0)
+    by_symbol = {task.target.class_names[k]: element for k, element in found.items()}
+    return charts.element_chart(
+        {symbol: element.f1 for symbol, element in by_symbol.items()},
+        {symbol: element.samples for symbol, element in by_symbol.items()},
+    )
 
 
 def _confusions(judged: Judged) -> Iterator[tuple[str, "Figure"]]:
@@ -84,7 +85,7 @@ def _confusions(judged: Judged) -> Iterator[tuple[str, "Figure"]]:
     tasks = judged.tasks
     systems = tasks.get(CRYSTAL_SYSTEM) or tasks.get(f"{CRYSTAL_SYSTEM}{IMPLIED}")
     for task, name in ((systems, CRYSTAL_SYSTEM), (tasks.get(SPACE_GROUP), SPACE_GROUP)):
-        if task is None or task.target.kind != CLASSES:
+        if task is None:
             continue
         predicted = task.answers.argmax(axis=1)
         counts = confusion(predicted, task.labels, len(task.target.class_names))

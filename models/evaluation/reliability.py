@@ -51,19 +51,20 @@ class Reliability:
         }
 
 
-def reliability(probabilities: np.ndarray, labels: np.ndarray) -> Reliability:
+def reliability(probabilities: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> Reliability:
     """Returns how reliable probabilities are.
 
     Args:
       probabilities: (samples, classes).
       labels: Class indices, (samples,).
+      groups: The material of each sample, from 0, without gaps.
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == labels
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
     samples = np.bincount(bins, minlength=BINS)
     claimed, found = (np.bincount(bins, values, BINS) for values in (confidence, right))
-    by_chance = _hits_by_chance(bins, confidence)
+    by_chance = _hits_by_chance(bins, confidence, groups)
     true = np.take_along_axis(probabilities, labels[:, None], axis=1)
     with np.errstate(invalid="ignore"):
         return Reliability(
@@ -77,12 +78,16 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray) -> Reliability:
         )
 
 
-def _hits_by_chance(bins: np.ndarray, confidence: np.ndarray) -> np.ndarray:
-    """Returns right answers in each interval if probabilities were exact, (simulations, BINS)."""
-    random = np.random.default_rng(0)
+def _hits_by_chance(bins: np.ndarray, confidence: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Returns right answers in each interval if probabilities were exact, (simulations, BINS).
+
+    Samples of a material are right or wrong together, as far as their probabilities allow: they are
+    not so many chances to scatter less.
+    """
+    random, materials = np.random.default_rng(0), groups.max() + 1
     return np.stack(
         [
-            np.bincount(bins, random.random(len(bins)) < confidence, BINS)
+            np.bincount(bins, random.random(materials)[groups] < confidence, BINS)
             for _ in range(_SIMULATIONS)
         ]
     )

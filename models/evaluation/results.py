@@ -44,6 +44,7 @@ def metrics_document(
         "run_dir": first.run_dir,
         "checkpoint": first.checkpoint,
         "weights": first.weights,
+        "inputs": list(first.inputs),
         "compared_with": judged[1].run_dir if len(judged) == 2 else None,
         "data_dir": os.fspath(data_dir),
         "split": split,

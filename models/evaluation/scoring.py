@@ -78,12 +78,3 @@ def put(documents: dict[str, Any], path: Path, entry: Mapping[str, Any]) -> None
     for name in path:
         documents = documents.setdefault(name, {})
     documents.update(entry)
-
-
-def look_up(documents: Mapping[str, Any], path: Path) -> Mapping[str, Any] | None:
-    """Returns the dict at a path, None where there is none."""
-    for name in path:
-        documents = documents.get(name)
-        if documents is None:
-            return None
-    return documents

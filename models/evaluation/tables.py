@@ -70,6 +70,7 @@ def summary(document: Mapping[str, Any]) -> str:
         f"{document['split']}: {document['samples']:,} samples of {document['materials']:,} "
         f"materials; {document['checkpoint']} model of {document['run_dir']}"
         + (f" and of {document['compared_with']}" if document["compared_with"] else "")
+        + "".join(f", which is told {name}" for name in document["inputs"])
         + f"; baselines know the labels of {document['baselines_from']}",
         *(f"WARNING: {warning}" for warning in document["warnings"]),
         as_text([headline_table(document["scores"], names if len(names) == 2 else ("model",))]),

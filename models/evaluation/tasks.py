@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from models.evaluation.answers import Answers
+from models.heads import STD
 from models.probabilities import (
     COARSER,
     SPACE_GROUP,
@@ -52,7 +53,7 @@ def sample_tasks(answers: Answers) -> dict[str, Task]:
             answers.predicted[target.key],
             answers.labels[target.key],
             answers.groups,
-            answers.predicted.get(f"{target.key}_std"),
+            answers.predicted.get(f"{target.key}{STD}"),
         )
         if target.key == SPACE_GROUP:
             tasks.update(implied_tasks(tasks[SPACE_GROUP]))

@@ -10,7 +10,7 @@ from models.evaluation.reliability import reliability
 def test_reliability_has_a_panel_for_each_state_and_marks_what_chance_does_not_explain():
     answers = np.repeat([[0.95, 0.05], [0.6, 0.4]], 50, axis=0)
     labels = np.repeat([0, 1, 0, 1], [10, 40, 30, 20])
-    found = reliability(answers, labels)
+    found = reliability(answers, labels, np.arange(100))
     figure = charts.reliability_chart({"before": found})
     upper, lower = figure.axes
     assert upper.get_title(loc="left") == "before"

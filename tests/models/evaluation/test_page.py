@@ -75,6 +75,7 @@ def judged_of(run_dir, answers):
         run_dir=str(run_dir),
         checkpoint="best",
         weights=1234,
+        inputs=("energy_keV",),
         answers=answers,
         tasks=tasks,
         calibrated=calibrate(tasks, {"space_group": 1.5}, is_dev=True),
@@ -117,6 +118,7 @@ def test_page_tells_everything_and_needs_nothing_beside_it(ours):
     ]
     text = text_of(page)
     assert "66.7 % of the space groups are right" in text
+    assert "is told the beam energy beside the patterns" in text
     assert "a&lt;b&gt;" in page
     assert "a<b>" not in page
     assert "half of its materials are judged under the temperature of the other half" in text

@@ -23,7 +23,7 @@ def sharpened(samples, power, seed=0):
 def test_calibration_error_by_hand():
     """Four answers of 0.9, three right: 0.15 off; one of 0.55, right: 0.45 off."""
     answers = np.array([[0.9, 0.1]] * 4 + [[0.45, 0.55]])
-    found = reliability(answers, np.array([0, 0, 0, 1, 1]))
+    found = reliability(answers, np.array([0, 0, 0, 1, 1]), np.arange(5))
     assert found.ece == pytest.approx((4 * 0.15 + 0.45) / 5)
     assert found.nll == pytest.approx(-(3 * math.log(0.9) + math.log(0.1) + math.log(0.55)) / 5)
     full = found.samples > 0
@@ -41,20 +41,32 @@ def test_calibration_error_by_hand():
 
 
 def test_certain_answers_are_in_the_last_interval():
-    found = reliability(np.array([[1.0, 0.0]]), np.array([0]))
+    found = reliability(np.array([[1.0, 0.0]]), np.array([0]), np.array([0]))
     assert found.samples[BINS - 1] == 1
     assert found.ece == 0
-    wrong = reliability(np.array([[1.0, 0.0]], np.float32), np.array([1]))
+    wrong = reliability(np.array([[1.0, 0.0]], np.float32), np.array([1]), np.array([0]))
     assert wrong.ece == 1
     assert math.isfinite(wrong.nll)
 
 
 def test_exact_probabilities_have_the_error_of_chance():
     answers, labels = sharpened(3000, power=1)
-    found = reliability(answers, labels)
+    found = reliability(answers, labels, np.arange(3000))
     assert found.ece == pytest.approx(found.ece_by_chance, rel=0.6)
-    off = reliability(*sharpened(3000, power=3))
+    off = reliability(*sharpened(3000, power=3), np.arange(3000))
     assert off.ece > 4 * off.ece_by_chance
+
+
+def test_samples_of_a_material_scatter_together():
+    """100 answers of 0.5 on one material are all right or all wrong: 0.5 off, always."""
+    answers, labels = np.full((100, 2), 0.5), np.arange(100) % 2
+    together = reliability(answers, labels, np.zeros(100, int))
+    assert together.ece_by_chance == pytest.approx(0.5)
+    assert together.expected[7].tolist() == [0, 1]
+    # Apart, their share has a deviation of 0.05: 0.04 off in the mean.
+    apart = reliability(answers, labels, np.arange(100))
+    assert apart.ece_by_chance == pytest.approx(0.05 * math.sqrt(2 / math.pi), rel=0.1)
+    assert apart.expected[7] == pytest.approx([0.4, 0.6], abs=0.02)
 
 
 def test_cross_fitted_halves_share_no_material_and_do_not_judge_themselves():

@@ -6,7 +6,7 @@ import pytest
 from cbed_tf.manifest import Split, Statistics
 from models.evaluation.bootstrap import Bootstrap
 from models.evaluation.comparison import add_comparison
-from models.evaluation.scoring import SplitScores, look_up, put
+from models.evaluation.scoring import SplitScores, put
 from models.evaluation.tasks import Task
 from pipelines import TARGETS
 
@@ -76,5 +76,3 @@ def test_paths_of_documents():
     put(documents, ("a", "b", "c"), {"model": 1})
     put(documents, ("a", "b", "c"), {"other": 2})
     assert documents == {"a": {"kind": "x", "b": {"c": {"model": 1, "other": 2}}}}
-    assert look_up(documents, ("a", "b", "c")) == {"model": 1, "other": 2}
-    assert look_up(documents, ("a", "z", "c")) is None

@@ -125,6 +125,7 @@ def test_summary_is_short():
         "materials": 120,
         "checkpoint": "best",
         "run_dir": "runs/x",
+        "inputs": ["energy_keV"],
         "compared_with": None,
         "baselines_from": "train",
         "warnings": ["careful"],
@@ -138,7 +139,7 @@ def test_summary_is_short():
     }
     out = tables.summary(document).splitlines()
     assert out[0] == (
-        "test: 1,234 samples of 120 materials; best model of runs/x; "
+        "test: 1,234 samples of 120 materials; best model of runs/x, which is told energy_keV; "
         "baselines know the labels of train"
     )
     assert out[1] == "WARNING: careful"
