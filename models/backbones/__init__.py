@@ -14,9 +14,9 @@ from cbed_tf.errors import CbedError
 from models.backbones.applications import Application
 from models.backbones.convnext import CONVNEXT
 from models.backbones.efficientnetv2 import EFFICIENTNETV2
+from models.backbones.polar import polar
 from models.backbones.resnet50 import RESNET50
 from models.backbones.small import small
-from models.polar_encoder import polar
 
 BACKBONES: dict[str, Callable[[int, int, int], keras.Model]] = {
     "small": small,

@@ -1,6 +1,6 @@
 import numpy as np
 
-from models.polar_encoder import polar
+from models.backbones.polar import polar
 
 
 def random_patterns(*shape):

@@ -5,7 +5,8 @@ from keras import layers
 
 from models.polar import AngularSpectrum, CircularPadding, PolarSampling
 
-_ANGLES = 64
+# Far out, half of them would miss what is between (dev top-1 79 % instead of 77 %, one run each).
+_ANGLES = 128
 _ORDERS = 13
 _STEM_WIDTH = 16
 _BLOCKS = 3
@@ -26,7 +27,7 @@ def polar(height: int, width: int, channels: int) -> keras.Model:
     """
     patterns = keras.Input((height, width, channels), name="patterns")
     x = PolarSampling(angles=_ANGLES, name="polar")(patterns)
-    x = _convolve(x, _STEM_WIDTH, "stem", kernel_size=5)
+    x = _convolve(x, _STEM_WIDTH, "stem", kernel_size=5, strides=(1, 2))
     x = layers.Activation("relu", name="stem_relu")(x)
     for block in range(_BLOCKS):
         wide = min(_STEM_WIDTH * 2**block, _GREATEST_WIDTH)
