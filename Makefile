@@ -4,10 +4,11 @@ DEMO_DIR ?= demo
 DATA_DIR ?=
 ARGS ?=
 ARCHIVE ?=
-SCRATCH ?= build/peers
+SCRATCH ?=
+RECIPES ?=
 PEERS ?= --rounds=5 --seconds=3
 
-.PHONY: help demo test test-long lint benchmark benchmark-peers clean environment test-environment peers-environment
+.PHONY: help demo test test-long lint benchmark benchmark-peers benchmark-recipes clean environment test-environment peers-environment named-archive
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -16,9 +17,11 @@ help:  ## this list
 	@echo '  REQUIREMENTS=FILE             requirements.txt or requirements-latest.txt; without it, the first that fits'
 	@echo '  DEMO_DIR=FOLDER               where the demo writes (demo)'
 	@echo '  DATA_DIR=FOLDER               the data set that benchmark reads (the converted sample archive)'
-	@echo '  ARCHIVE=FOLDER                the archive of that data set, for the peers (the sample archive)'
+	@echo '  ARCHIVE=FOLDER                the archive of that data set, for the peers (the sample archive) and the recipes'
 	@echo '  PEERS="--rounds=1"            what the peers are measured with; PEERS= leaves them out of benchmark'
-	@echo '  SCRATCH=FOLDER                where the peers keep their files, of the archive five times (build/peers)'
+	@echo '  RECIPES="--minutes=5"         how the recipes are compared; python tests/benchmarks/recipes --help says more'
+	@echo '  SCRATCH=FOLDER                where the peers keep their files, of the archive five times (build/peers),'
+	@echo '                                and the recipes theirs (build/recipes)'
 	@echo '  ARGS="-k convert"             what test hands on to pytest, benchmark to cbed benchmark'
 	@echo '  CBED_TEST_ARCHIVE=FOLDER      real data for the tests that can use it'
 
@@ -43,7 +46,7 @@ demo: environment  ## sample archive -> shards -> trained model -> scores and pr
 	@echo 'The demo made, in $(DEMO_DIR):'
 	@echo '  inspect.html     what the archive holds, with pictures'
 	@echo '  shards/          the TFRecord data set'
-	@echo '  run/             the trained model, its settings, training-curve.png, scores and figures'
+	@echo '  run/             the trained model, its settings, training-curve.png, scores and report-test-last.html'
 	@echo '  predictions.csv  what the model says about each sample of batch_test_0.h5, some drawn in predictions.png'
 	@echo
 	@echo 'It has learned its 48 training samples by heart and knows little of crystals that it never saw: 24 are'
@@ -76,8 +79,14 @@ endif
 endif
 
 benchmark-peers: peers-environment  ## other input pipelines on the same samples: half an hour, 8 GB to install
-	$(PEERS_VENV)/bin/python tests/benchmarks/peers "$(or $(ARCHIVE),cbed_tf/sample_archive)" "$(SCRATCH)" \
+	$(PEERS_VENV)/bin/python tests/benchmarks/peers "$(or $(ARCHIVE),cbed_tf/sample_archive)" "$(or $(SCRATCH),build/peers)" \
 		$(if $(DATA_DIR),--data_dir="$(DATA_DIR)") $(PEERS)
+
+benchmark-recipes: named-archive peers-environment  ## recipes of cbed train and classical methods, 15 minutes each: hours
+	$(PEERS_VENV)/bin/python tests/benchmarks/recipes "$(ARCHIVE)" "$(or $(SCRATCH),build/recipes)" $(RECIPES)
+
+named-archive:
+	@[ -n "$(ARCHIVE)" ] || { echo 'make: which archive? ARCHIVE=FOLDER' >&2; exit 1; }
 
 clean:  ## remove the demo, the environments, build products and caches
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache

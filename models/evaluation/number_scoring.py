@@ -23,7 +23,8 @@ def quantity_measures(task: Task, manifest: Manifest) -> Iterator[Scored]:
     """Yields mean absolute error and RMSE in the quantity's unit, together and by component.
 
     Where standard deviations are predicted, also how many errors lie within one and two of them,
-    and the mean negative log-likelihood of a normal distribution (nats a number).
+    and the mean negative log-likelihood of a normal distribution (nats a number), of the numbers
+    that vary over train.
 
     Args:
       task: Answers to a quantity.
@@ -62,15 +63,19 @@ def quantity_facts(task: Task, manifest: Manifest) -> dict[str, Any]:
 def _uncertainty_measures(
     task: Task, absolute: list[np.ndarray], manifest: Manifest
 ) -> Iterator[Scored]:
-    constant = np.broadcast_to(manifest.statistics[task.target.key].std, task.std.shape)
-    deviations = [np.maximum(std.astype(np.float64), _LEAST_STD) for std in (task.std, constant)]
-    ratios = [error / std for error, std in zip(absolute, deviations, strict=True)]
+    constant = np.asarray(manifest.statistics[task.target.key].std)
+    # Of what is one number over train, the baseline would be infinitely sure.
+    varies = constant > 0
+    if not varies.any():
+        return
+    deviations = [np.maximum(std[..., varies], _LEAST_STD) for std in (task.std, constant)]
+    ratios = [error[:, varies] / std for error, std in zip(absolute, deviations, strict=True)]
     for count in (1, 2):
         within = [(ratio <= count).mean(axis=1) for ratio in ratios]
         name = f"coverage_{count}_sigma"
         yield ("uncertainty", name), *(measures.mean(share, task.groups) for share in within)
     surprises = [
-        (0.5 * np.log(2 * np.pi * std**2) + 0.5 * ratio**2).mean(axis=1)
+        (0.5 * np.log(2 * np.pi) + np.log(std) + 0.5 * ratio**2).mean(axis=1)
         for ratio, std in zip(ratios, deviations, strict=True)
     ]
     yield ("uncertainty", "nll"), *(measures.mean(values, task.groups) for values in surprises)

@@ -120,7 +120,11 @@ def _space_groups(
     compared = other[0] if other and "other" in scores["top1"] else ""
     systems, points = (detail_tables.part_table(scores, key, compared) for key in COARSER)
     every = detail_tables.class_table(scores)
-    return [Heading("Space groups"), systems, *drawn, points, every]
+    text = (
+        "A crystal system is answered by the probabilities of all its space groups together, so "
+        "now and then it is wrong where the most probable space group is right."
+    )
+    return [Heading("Space groups"), systems, Paragraph(text), *drawn, points, every]
 
 
 def _probabilities(

@@ -71,6 +71,28 @@ def test_predicted_deviations_beside_the_constant_one_of_train():
     assert (one, two) == pytest.approx((0.6827, 0.9545), abs=1e-4)
 
 
+def test_numbers_that_are_constant_over_train_need_no_deviation():
+    """Of b = 0.5 within one deviation; a never varies in train, and the error of c is 3 of 2."""
+    statistics = {"abc_angstrom": Statistics((4.0, 5.0, 6.0), (0.0, 1.0, 2.0))}
+    task = Task(
+        TARGETS["abc_angstrom"],
+        np.array([[4.5, 5.5, 9.0]]),
+        np.array([[4.0, 5.0, 6.0]], np.float32),
+        np.arange(1),
+        std=np.array([[9.0, 1.0, 2.0]]),
+    )
+    scores = scores_of(
+        number_scoring.quantity_measures(task, SimpleNamespace(statistics=statistics))
+    )
+    assert scores["uncertainty/coverage_1_sigma"] == (0.5, 1)
+    nll = 0.5 * math.log(2 * math.pi) + (math.log(2) + 0.5 * (0.25 + 2.25)) / 2
+    baseline = 0.5 * math.log(2 * math.pi) + math.log(2) / 2
+    assert scores["uncertainty/nll"] == pytest.approx((nll, baseline))
+    constant = {"abc_angstrom": Statistics((4.0, 5.0, 6.0), (0.0, 0.0, 0.0))}
+    paths = scores_of(number_scoring.quantity_measures(task, SimpleNamespace(statistics=constant)))
+    assert not any("uncertainty" in path for path in paths)
+
+
 def test_composition_by_hand():
     """Sample 0 has O and Al, answered O and 4 % Al; sample 1 has Ga, answered O and Ga."""
     true, answers = np.zeros((2, 118), np.float32), np.zeros((2, 118), np.float32)
