@@ -13,6 +13,8 @@ from cbed_tf.manifest import Statistics
 from models.heads import standardization
 from pipelines.targets import TARGETS
 
+# Behind its name: the layer that standardises an input, the first that it passes.
+KNOWN = "_known"
 _EMBEDDED_WIDTH = 32
 
 
@@ -56,7 +58,7 @@ def _standardize(name: str, values: keras.KerasTensor, statistics: Statistics) -
     variance = [s * s for s in std]
     # Float16 knows no number between 190 and 190.125 keV.
     normalization = layers.Normalization(
-        mean=mean, variance=variance, dtype="float32", name=f"{name}_known"
+        mean=mean, variance=variance, dtype="float32", name=f"{name}{KNOWN}"
     )
     return normalization(values)
 

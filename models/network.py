@@ -24,7 +24,7 @@ from cbed_tf.errors import CbedError
 from cbed_tf.manifest import Statistics
 from cbed_tf.schema import IMAGE, PATTERN_MAX
 from models.backbones import build_backbone
-from models.conditioning import join_known, make_inputs
+from models.conditioning import KNOWN, join_known, make_inputs
 from models.fusion import CHANNELS, FUSIONS, Fused, PresentViews
 from models.heads import LOGARITHMS, PRESENCE, add_answers
 from models.views import FoldViews, UnfoldViews
@@ -102,19 +102,25 @@ def front_for(model: keras.Model, encoding: Encoding) -> keras.Model:
     """
     if not encoding.beside:
         return model
-    inputs = model.input if isinstance(model.input, dict) else {IMAGE: model.input}
-    known = [inputs[name] for name in known_inputs(model)]
+    names = known_inputs(model)
     scaling = next(layer for layer in model.layers if isinstance(layer, IntensityScaling))
-    body = keras.Model([scaling.output, *known], model.output, name=f"{model.name}_body")
+    firsts = [model.get_layer(f"{name}{KNOWN}") for name in names]
+    # From what the first layers answer: a model from some of another one's inputs and some tensors
+    # within would spoil that one for saving (Keras 3.12).
+    cut = [layer.output for layer in (scaling, *firsts)]
+    body = keras.Model(cut, model.output, name=f"{model.name}_body")
 
-    image_shape = inputs[IMAGE].shape[1:]
+    image_shape = scaling.input.shape[1:]
     images = {IMAGE: keras.Input(image_shape, name=IMAGE, dtype=encoding.dtype.name)}
     for field in encoding.beside:
         shape = field.shape_for(image_shape[0])
         images[field.name] = keras.Input(shape, name=field.name, dtype=field.dtype)
-    told = {x.name: keras.Input(x.shape[1:], name=x.name, dtype=x.dtype) for x in known}
-    answers = body([scaling(images), *told.values()])
-    return keras.Model({**images, **told}, answers, name=f"{model.name}_{encoding.name}")
+    told = make_inputs(names, image_shape[0])
+    known = [first(told[name]) for name, first in zip(names, firsts, strict=True)]
+    inputs = {**images, **told}
+    return keras.Model(
+        inputs, body([scaling(images), *known]), name=f"{model.name}_{encoding.name}"
+    )
 
 
 def learning_form(model: keras.Model) -> keras.Model:

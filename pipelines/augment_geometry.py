@@ -202,7 +202,8 @@ def _mirror_labels(labels: Labels, mirrored: Any) -> Labels:
     if len(label.shape) != 1:
         raise ValueError("space_group is a mixture already: mirror before mixing")
     image = ops.take(ops.convert_to_tensor(_MIRRORED_CLASS), label)
-    return {**labels, "space_group": ops.where(mirrored, ops.cast(image, label.dtype), label)}
+    changed = ops.logical_and(mirrored, label >= 0)  # what is absent stays so
+    return {**labels, "space_group": ops.where(changed, ops.cast(image, label.dtype), label)}
 
 
 def _magnify_labels(labels: Labels, size: Any) -> Labels:

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from cbed_tf.errors import CbedError
 from cbed_tf.manifest import Manifest
-from pipelines.targets import CLASSES, Target, space_groups_of_class
+from pipelines.targets import CLASSES, Target
 
 BALANCED = "balanced"
 ClassWeights = Mapping[str, str | Sequence[float]]
@@ -52,7 +52,8 @@ class LabelMaker:
         if self.weight_tables is not None:
             for key, label in labels.items():
                 table = self.weight_tables.get(key)
-                weights[key] = np.ones(len(label), np.float32) if table is None else table[label]
+                ones = np.ones(len(label), np.float32)
+                weights[key] = ones if table is None else table[np.maximum(label, 0)]
         return labels, weights
 
     def from_tensors(
@@ -67,7 +68,8 @@ class LabelMaker:
             for key, label in labels.items():
                 table = self.weight_tables.get(key)
                 ones = tf.ones(tf.shape(label)[:1])
-                weights[key] = ones if table is None else tf.gather(tf.constant(table), label)
+                # An absent label weighs anything: no loss counts it.
+                weights[key] = ones if table is None else tf.gather(table, tf.maximum(label, 0))
         return labels, weights
 
 
@@ -85,11 +87,11 @@ def balanced_weights(target: Target, manifest: Manifest) -> np.ndarray:
 
 def count_classes(target: Target, manifest: Manifest) -> np.ndarray:
     """Returns how many samples of train each class of a target has, float64 (classes,)."""
-    class_of_space_group = space_groups_of_class(target.key)
-    counts = np.zeros(len(target.class_names))
-    for space_group, count in manifest.split("train").space_groups.items():
-        counts[class_of_space_group[space_group - 1]] += count
-    return counts
+    of_space_group = manifest.split("train").space_groups
+    labels = target.encode(np.array(list(of_space_group), np.int64))
+    samples = np.array(list(of_space_group.values()), np.float64)
+    known = labels >= 0
+    return np.bincount(labels[known], samples[known], minlength=len(target.class_names))
 
 
 def _weight_tables(

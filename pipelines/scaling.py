@@ -29,7 +29,8 @@ class IntensityScaling(keras.layers.Layer):
 
     Takes 16-bit patterns too, as `load_dataset` yields them: a dict of 'cbed_stack', codes (...,
     views, height, width), and 'pattern_max', (..., views). A code is a fourth root already, so the
-    usual scaling is one multiplication, and the bytes moved to the device are half as many.
+    usual scaling is one multiplication, and the bytes moved to the device are half as many. What
+    else there is beside patterns (known inputs) is left out.
 
     Not-a-number and negative intensities become 0. The answer has the policy's compute dtype:
     float16 would turn an intensity of 1e-8 into 0, its fourth root 0.01 is safe.
@@ -61,6 +62,8 @@ class IntensityScaling(keras.layers.Layer):
 
     def call(self, intensities: Any) -> Any:
         """Returns the scaled intensities, in the shape of the patterns."""
+        if isinstance(intensities, dict) and PATTERN_MAX.name not in intensities:
+            intensities = intensities[IMAGE]
         if not isinstance(intensities, dict):
             x = self._scale(positive(intensities))
         elif self.method == POWER and self.exponent == _ROOT:

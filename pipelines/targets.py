@@ -28,7 +28,8 @@ class Target:
     Attributes:
       key: Its name everywhere.
       kind: CLASSES (label int32 (batch,), one of `class_names`), QUANTITY (label float32
-        (batch, size) in `unit`) or FRACTIONS (label float32 (batch, size), rows sum to 1).
+        (batch, size) in `unit`) or FRACTIONS (label float32 (batch, size), rows sum to 1). What a
+        sample has no label for is -1, not-a-number, or a row of zeros.
       source: The record field that it is derived from.
       unit: Of a quantity.
       class_names: Names of the classes or of the fractions' parts, in the order of the encoding.
@@ -57,15 +58,17 @@ class Target:
     def encode(self, column: np.ndarray) -> np.ndarray:
         """Encodes an index column of the field `source` into labels, one row a sample."""
         if self.kind == CLASSES:
-            return _CLASS_OF_SPACE_GROUP[self.key][column]
+            known = (column >= 1) & (column <= crystal.NUM_SPACE_GROUPS)
+            return _CLASS_OF_SPACE_GROUP[self.key][np.where(known, column, 0)]
         if self.kind == FRACTIONS:
-            return crystal.atomic_fractions([formula.decode() for formula in column])
+            return _fractions(column)
         return np.asarray(column, np.float32).reshape(len(column), -1)
 
     def encode_tensor(self, column: tf.Tensor) -> tf.Tensor:
         """Encodes a batch of the field `source` inside a tf.data graph, equal to `encode`."""
         if self.kind == CLASSES:
-            return tf.gather(tf.constant(_CLASS_OF_SPACE_GROUP[self.key]), column)
+            known = (column >= 1) & (column <= crystal.NUM_SPACE_GROUPS)
+            return tf.gather(_CLASS_OF_SPACE_GROUP[self.key], tf.where(known, column, 0))
         if self.kind == FRACTIONS:
             labels = tf.numpy_function(self.encode, [column], tf.float32, stateful=False)
             return tf.ensure_shape(labels, (None, len(self.class_names)))
@@ -91,6 +94,14 @@ class Target:
             for k in largest_first
             if fractions[k] > 0.01
         )
+
+
+def _fractions(formulas: np.ndarray) -> np.ndarray:
+    """Returns atomic fractions; a row of zeros for an empty formula."""
+    fractions = np.zeros((len(formulas), crystal.NUM_ELEMENTS), np.float32)
+    known = np.flatnonzero(formulas != b"")
+    fractions[known] = crystal.atomic_fractions([formulas[row].decode() for row in known])
+    return fractions
 
 
 def _class_table(name_of_space_group: Mapping[int, str], names: Sequence[str]) -> np.ndarray:

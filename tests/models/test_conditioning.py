@@ -81,7 +81,7 @@ def test_a_target_is_not_told():
         make(keys=["energy_keV"])
 
 
-def test_both_fronts_answer_alike(toy_dataset, encoded_toys):
+def test_both_fronts_answer_alike(toy_dataset, encoded_toys, tmp_path):
     manifest = load_manifest(toy_dataset)
     targets = get_targets(["space_group"])
     model = build_model(manifest.image_shape, targets, manifest.statistics, inputs=INPUTS)
@@ -94,6 +94,8 @@ def test_both_fronts_answer_alike(toy_dataset, encoded_toys):
     )
     assert set(codes) == {"cbed_stack", "pattern_max", *INPUTS}
     np.testing.assert_allclose(front(codes)["space_group"], model(raw)["space_group"], rtol=1e-3)
+    assert [id(v) for v in front.trainable_variables] == [id(v) for v in model.trainable_variables]
+    model.save(tmp_path / "model.keras")  # it is whole still
 
 
 @pytest.mark.parametrize("data", ["toy_dataset", "encoded_toys"])

@@ -7,7 +7,7 @@ import tensorflow as tf
 from cbed_tf.encoding import decode_stack, encode_stack
 from cbed_tf.errors import CbedError
 from cbed_tf.manifest import load_index
-from pipelines import Augment, Augmentation, load_dataset
+from pipelines import Augment, Augmentation, IntensityScaling, load_dataset
 from pipelines.augment_samples import MixUp, PermuteViews
 from pipelines.targets import INPUTS
 
@@ -88,6 +88,12 @@ def test_a_mixture_is_told_of_one_of_its_samples_by_their_shares():
     share_of_chosen = labels["space_group"].numpy()[own, chosen % 230]
     assert (share_of_chosen > 0).all()
     assert 0.15 < (chosen != own).mean() < 0.35  # a quarter of the samples, on average
+
+
+def test_the_first_layer_leaves_them_out():
+    images, _ = told_batch()
+    expected = images["cbed_stack"] ** 0.25
+    np.testing.assert_allclose(IntensityScaling()(images), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("is_encoded", [False, True])
