@@ -16,6 +16,7 @@ from benchmarks.recipes import (
     budget,
     children,
     classical,
+    comparison,
     prototypes,
     recipe_list,
     report,
@@ -479,6 +480,44 @@ def test_what_is_left_out_are_flags_of_a_training(tmp_path):
         changed = parsed(*variant.words())
         assert (changed == whole) == (name == "whole")
         assert f"--flagfile={path}" in variant.words()
+
+
+def test_the_first_method_is_what_others_are_compared_with(tmp_path, monkeypatch):
+    monkeypatch.setattr(recipe_list, "EXPERIMENTS", tmp_path)
+    for name in ("polar", "stemdl", "stemdl_small"):
+        (tmp_path / f"{name}.flags").write_text("--ema=0.9\n")
+
+    names = [method.name for method in comparison.methods_of(None, is_leave_out=False)]
+    assert names == ["polar", "stemdl_small", "stemdl", "forest", "ridge"]
+    names = [method.name for method in comparison.methods_of(["ema", "clip"], is_leave_out=True)]
+    assert names == ["whole", "ema"]
+
+
+def test_what_an_ingredient_brings_is_how_far_the_rest_is_behind(tmp_path):
+    def method(mean):
+        entry = {"mean": mean, "least": mean, "most": mean, "by_seed": {"0": mean}}
+        entry |= {"interval": (mean - 0.05, mean + 0.05), "baseline": 0.08}
+        behind = {"top1": {"mean": 0.5 - mean, "interval": (0.01, 0.3)}}
+        return {"scores": dict.fromkeys(report.SCORE_TITLES, entry), "behind": behind}
+
+    judged = {"samples": 9, "materials": 8, "train_samples": 7}
+    judged["methods"] = {"whole": method(0.5), "ema": method(0.4)}
+    found = {
+        **{"methods": {"whole": "the whole recipe", "ema": "without it"}, "leave_out": True},
+        **{"kinds": {"whole": "Recipe", "ema": "Recipe"}, "seeds": 1, "minutes": 5.0},
+        **{"checkpoint": "last", "costs": {}, "failed": {"root": "no room"}},
+        **{"splits": {"dev": judged}, "machine": {"cores": 2, "python": "3", "versions": {}}},
+    }
+    found["methods"]["root"] = "without another"
+
+    lines = report.report(found, tmp_path, "leave-out").splitlines()
+    assert "| the whole recipe               | 50.0 [45, 55] " in "\n".join(lines)
+    table = lines[lines.index("What each ingredient brings, in points of top-1 [95 % interval]") :]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table[2:6]]
+    assert rows[2:] == [["without it", "+10.0 [+1, +30]"], ["without another", "–"]]
+    assert "without another: FAILED, left out: no room" in lines
+    assert json.loads((tmp_path / "leave-out.json").read_text())["minutes"] == 5
+    assert (tmp_path / "leave-out.png").exists()
 
 
 def test_unknown_recipes_are_refused(capsys):
