@@ -133,12 +133,14 @@ def _without_repeats(rows: list[tuple]) -> list[tuple]:
 
 
 def _shown(documents: Documents) -> list[str]:
-    """Returns the keys to show: what space groups imply only where it is not answered itself."""
-    return [
+    """Returns the keys to show in their order: implied ones only where they are not answered."""
+    keys = [
         key
         for key in documents
         if not key.endswith(IMPLIED) or key.removesuffix(IMPLIED) not in documents
     ]
+    order = list(TITLES)
+    return sorted(keys, key=lambda key: order.index(key.removesuffix(IMPLIED)))
 
 
 def _row(of: str, name: str, document: Mapping[str, Any], with_materials: bool) -> tuple[Cell, ...]:

@@ -1,12 +1,11 @@
-import keras
 import numpy as np
 import pytest
 
 from cbed_tf.manifest import load_index, load_manifest
-from models import load_trained_model
+from models import build_model, load_trained_model
 from models.evaluation.answers import ask, main_target
 from models.evaluation.worst import severities
-from pipelines import TARGETS, IntensityScaling, load_dataset
+from pipelines import TARGETS, IntensityScaling, get_targets, load_dataset
 
 
 @pytest.fixture(scope="module")
@@ -62,20 +61,25 @@ def test_patterns_of_mistakes_are_decoded(model, toy_dataset, encoded_toys):
 
 @pytest.mark.parametrize("dataset", ["toy_dataset", "encoded_toys"])
 def test_models_are_told_what_they_take_beside_the_patterns(dataset, request):
-    """A model that answers, as lengths, the energy that it is told."""
     data_dir = request.getfixturevalue(dataset)
     manifest = load_manifest(data_dir)
-    images = keras.Input(manifest.image_shape, name="cbed_stack")
-    energy = keras.Input((1,), name="energy_keV")
-    darkness = keras.layers.Lambda(lambda x: keras.ops.sum(x[:, :, 0, 0], axis=1)[:, None] * 0)
-    told = keras.layers.Add()([darkness(IntensityScaling()(images)), energy])
-    answer = keras.layers.Concatenate(name="abc_angstrom")([told, told, told])
-    model = keras.Model({"cbed_stack": images, "energy_keV": energy}, {"abc_angstrom": answer})
+    targets = get_targets(["abc_angstrom"])
+    told = ("energy_keV", "d_hkls_angstrom")
+    model = build_model(manifest.image_shape, targets, manifest.statistics, inputs=told)
     answers = ask(model, data_dir, manifest, "test", 3)
-    energies = load_index(data_dir, "test")["energy_keV"]
-    np.testing.assert_array_equal(answers.predicted["abc_angstrom"], energies[:, None].repeat(3, 1))
-    assert answers.mistakes[0].stack.shape == manifest.image_shape
-    assert answers.mistakes[0].stack.dtype == np.float32
+
+    index = load_index(data_dir, "test")
+    loaded, _ = next(iter(load_dataset(data_dir, "test", 99)))
+    images = IntensityScaling("none", dtype="float32")(loaded)
+    known = {"energy_keV": index["energy_keV"][:, None], "d_hkls_angstrom": index[told[1]]}
+    expected = model.predict_on_batch({"cbed_stack": images.numpy(), **known})["abc_angstrom"]
+    np.testing.assert_allclose(answers.predicted["abc_angstrom"], expected, rtol=1e-3)
+    others = model.predict_on_batch(
+        {"cbed_stack": images.numpy(), **known, "energy_keV": known["energy_keV"] + 50}
+    )
+    assert np.abs(others["abc_angstrom"] - expected).max() > 1e-2
+    mistake = answers.mistakes[0]
+    np.testing.assert_allclose(mistake.stack, images[mistake.row], rtol=1e-5)
 
 
 def test_mistakes_are_about_space_groups_or_else_classes():

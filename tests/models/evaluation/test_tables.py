@@ -88,6 +88,9 @@ def test_what_space_groups_imply_is_shown_unless_it_is_answered_itself():
     own = {"crystal_system": {"top1": score(0.75)}}
     assert cells(tables.headline_table({**implied, **own}))[0][2] == "75.0 %"
     assert len(cells(tables.headline_table({**implied, **own}))) == 1
+    point = {"point_group_from_space_group": {"top1": score(0.1)}}
+    mixed = cells(tables.headline_table({"space_group": SPACE_GROUP, **point, **implied, **own}))
+    assert [row[0] for row in mixed] == ["space group", "", "crystal system", "point group"]
 
 
 @pytest.mark.parametrize(
