@@ -128,9 +128,9 @@ class TrainingOptions:
     augment: Mapping[str, float] = option(
         {},
         "How to change training samples at random: usual (all but mixup), or any of rotation, "
-        "mirror, shift, ellipticity, magnification, permutation, noise, erasing, mixup, with commas "
-        "between; each "
-        "perhaps with its strength, like rotation:15,noise:1e5. cbed preview shows what it does.",
+        "mirror, shift, ellipticity, magnification, permutation, noise, erasing, mixup, with "
+        "commas between; each perhaps with its strength, like rotation:15,noise:1e5. cbed preview "
+        "shows what it does.",
     )
     reader: str = option(
         AUTO_READER,

@@ -69,24 +69,27 @@ def test_training_changes_batches_and_evaluation_does_not(toy_dataset):
     model, targets, manifest = build(toy_dataset, ["space_group"])
     seen = []
 
-    class Spy(Augment):
-        def call(self, batch, training=None):
-            changed = super().call(batch, training)
-            seen.append((batch[0].numpy(), changed[0].numpy(), changed[1]["space_group"].shape))
-            return changed
+    class Spy(AugmentedModel):
+        def compute_loss(self, x=None, y=None, *rest, **more):
+            seen.append((x.numpy(), y["space_group"].shape))
+            return super().compute_loss(x, y, *rest, **more)
 
-    fitted = AugmentedModel(model, Spy(Augmentation.parse(EVERYTHING.split(","))))
+    fitted = Spy(model, Augment(Augmentation.parse(EVERYTHING.split(","))))
     compile_model(fitted, targets, manifest, keras.optimizers.SGD(1e-3))
     fitted.run_eagerly = True
     data = load_dataset(toy_dataset, "train", 4)
+    stored = [images.numpy() for images, _ in data]
     fitted.fit(data.take(2), verbose=0)
-    assert len(seen) == 2
-    assert all((before != after).any() and shape == (4, 230) for before, after, shape in seen)
+    assert [shape for _, shape in seen] == [(4, 230)] * 2
+    assert all((images != before).any() for (images, _), before in zip(seen, stored, strict=True))
 
     expected = model.predict(data, verbose=0)["space_group"]
     np.testing.assert_array_equal(fitted.predict(data, verbose=0)["space_group"], expected)
+    seen.clear()
     fitted.evaluate(data, verbose=0)
-    assert len(seen) == 2
+    for (images, shape), before in zip(seen, stored, strict=True):
+        np.testing.assert_array_equal(images, before)
+        assert shape == (4,)
 
 
 def test_weights_are_shared(toy_dataset):
