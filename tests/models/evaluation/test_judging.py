@@ -1,5 +1,6 @@
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -15,15 +16,21 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @pytest.fixture(scope="module")
-def evaluated(toy_run, toy_dataset):
-    words = [f"--run_dir={toy_run}", f"--data_dir={toy_dataset}", "--batch_size=3"]
+def run(toy_run, tmp_path_factory):
+    """A copy of the toy run: an evaluation leaves temperatures, which predictions would use."""
+    return shutil.copytree(toy_run, tmp_path_factory.mktemp("judged") / "run")
+
+
+@pytest.fixture(scope="module")
+def evaluated(run, toy_dataset):
+    words = [f"--run_dir={run}", f"--data_dir={toy_dataset}", "--batch_size=3"]
     assert main(["evaluate", *words]) == 0
-    return json.loads((toy_run / "metrics-test.json").read_text())
+    return json.loads((run / "metrics-test.json").read_text())
 
 
-def test_metrics_equal_an_independent_count(evaluated, toy_run, toy_dataset):
+def test_metrics_equal_an_independent_count(evaluated, run, toy_dataset):
     images, labels = next(iter(load_dataset(toy_dataset, "test", 99, targets=["energy_keV"])))
-    answers = load_trained_model(toy_run).predict(images.numpy(), verbose=0)
+    answers = load_trained_model(run).predict(images.numpy(), verbose=0)
     truth = load_index(toy_dataset, "test")
     hits = answers["space_group"].argmax(axis=1) + 1 == truth["space_group"]
     scores = evaluated["scores"]
@@ -76,11 +83,11 @@ def test_metrics_say_what_was_judged(evaluated):
     )
 
 
-def test_temperatures_are_fitted_on_dev_and_kept(evaluated, toy_run, toy_dataset):
+def test_temperatures_are_fitted_on_dev_and_kept(evaluated, run, toy_dataset):
     images, labels = next(iter(load_dataset(toy_dataset, "dev", 99)))
-    answers = load_trained_model(toy_run).predict(images.numpy(), verbose=0)
+    answers = load_trained_model(run).predict(images.numpy(), verbose=0)
     expected = fit_temperature(answers["space_group"], labels["space_group"].numpy())
-    kept = load_temperatures(toy_run, "best")
+    kept = load_temperatures(run, "best")
     assert kept == {"space_group": pytest.approx(expected, rel=1e-4)}
     calibration = evaluated["calibration"]
     assert calibration["temperatures"] == kept
@@ -90,16 +97,16 @@ def test_temperatures_are_fitted_on_dev_and_kept(evaluated, toy_run, toy_dataset
     assert "crystal_system_from_space_group" in calibration["targets"]
 
 
-def test_dev_is_judged_under_temperatures_of_its_other_half(evaluated, toy_run, toy_dataset):
-    document = evaluate(toy_run, toy_dataset, "dev", resamples=0)
+def test_dev_is_judged_under_temperatures_of_its_other_half(evaluated, run, toy_dataset):
+    document = evaluate(run, toy_dataset, "dev", resamples=0)
     assert document["calibration"]["cross_fitted"]
     assert len(document["calibration"]["targets"]["space_group"]["temperatures"]) == 2
-    assert document["calibration"]["temperatures"] == load_temperatures(toy_run, "best")
+    assert document["calibration"]["temperatures"] == load_temperatures(run, "best")
     assert "interval" not in document["scores"]["space_group"]["top1"]
 
 
-def test_pictures_and_report(evaluated, toy_run):
-    names = {path.name for path in (toy_run / "figures-test").iterdir()}
+def test_pictures_and_report(evaluated, run):
+    names = {path.name for path in (run / "figures-test").iterdir()}
     assert names >= {
         "reliability.png",
         "crystal_system.png",
@@ -112,38 +119,38 @@ def test_pictures_and_report(evaluated, toy_run):
         "mistakes.png",
     }
     for name in names:
-        assert (toy_run / "figures-test" / name).read_bytes().startswith(PNG)
-    assert "<h1>run on test</h1>" in (toy_run / "report-test.html").read_text()
+        assert (run / "figures-test" / name).read_bytes().startswith(PNG)
+    assert "<h1>run on test</h1>" in (run / "report-test.html").read_text()
 
 
-def test_last_model_has_files_of_its_own(evaluated, toy_run, toy_dataset, capsys):
-    words = [f"--run_dir={toy_run}", f"--data_dir={toy_dataset}", "--resamples=10"]
+def test_last_model_has_files_of_its_own(evaluated, run, toy_dataset, capsys):
+    words = [f"--run_dir={run}", f"--data_dir={toy_dataset}", "--resamples=10"]
     assert main(["evaluate", *words, "--split=train", "--checkpoint=last"]) == 0
     out = capsys.readouterr().out.splitlines()
     assert out[0].startswith("train: 8 samples of 4 materials; last model")
     assert out[1].startswith("WARNING: This is the training split")
     assert any(line.startswith("space group") and "top-1" in line for line in out)
-    assert out[-1] == f"more in {toy_run / 'report-train-last.html'}"
+    assert out[-1] == f"more in {run / 'report-train-last.html'}"
     assert len(out) < 30
-    document = json.loads((toy_run / "metrics-train-last.json").read_text())
+    document = json.loads((run / "metrics-train-last.json").read_text())
     assert document["checkpoint"] == "last"
     assert document["bootstrap"]["resamples"] == 10
-    assert (toy_run / "figures-train-last" / "mistakes.png").exists()
+    assert (run / "figures-train-last" / "mistakes.png").exists()
 
 
-def test_a_run_beside_another(evaluated, toy_run, toy_dataset, tmp_path, capsys):
+def test_a_run_beside_another(evaluated, run, toy_dataset, tmp_path, capsys):
     """The other run knows space groups alone; it is the same model, so nothing differs."""
     other = tmp_path / "other"
     other.mkdir()
-    model = load_trained_model(toy_run)
+    model = load_trained_model(run)
     keras_model = type(model)(model.input, {"space_group": model.output["space_group"]})
     keras_model.save(other / "best.keras")
-    words = [f"--run_dir={toy_run}", f"--data_dir={toy_dataset}", f"--compare={other}"]
+    words = [f"--run_dir={run}", f"--data_dir={toy_dataset}", f"--compare={other}"]
     assert main(["evaluate", *words]) == 0
     out = capsys.readouterr().out
     assert "difference" in out
     assert "its 95 % interval" in out
-    document = json.loads((toy_run / "metrics-test-vs-other.json").read_text())
+    document = json.loads((run / "metrics-test-vs-other.json").read_text())
     assert document["compared_with"] == str(other)
     top1 = document["scores"]["space_group"]["top1"]
     assert top1["other"] == top1["model"] == evaluated["scores"]["space_group"]["top1"]["model"]
@@ -151,20 +158,20 @@ def test_a_run_beside_another(evaluated, toy_run, toy_dataset, tmp_path, capsys)
     assert top1["other_interval"] == top1["interval"]
     assert "other" not in document["scores"]["energy_keV"]["mae"]
     assert load_temperatures(other, "best").keys() == {"space_group"}
-    page = (toy_run / "report-test-vs-other.html").read_text()
+    page = (run / "report-test-vs-other.html").read_text()
     assert "<h1>run and other on test</h1>" in page
     # What stood there before is as it was.
-    assert json.loads((toy_run / "metrics-test.json").read_text()) == evaluated
+    assert json.loads((run / "metrics-test.json").read_text()) == evaluated
 
 
-def test_refusals(toy_run, toy_dataset, sample_dataset, tmp_path, capsys):
+def test_refusals(run, toy_dataset, sample_dataset, tmp_path, capsys):
     assert main(["evaluate", f"--run_dir={tmp_path}", f"--data_dir={toy_dataset}"]) == 1
     assert "holds no trained model" in capsys.readouterr().err
-    assert main(["evaluate", f"--run_dir={toy_run}", f"--data_dir={tmp_path}"]) == 1
+    assert main(["evaluate", f"--run_dir={run}", f"--data_dir={tmp_path}"]) == 1
     assert "holds no finished data set" in capsys.readouterr().err
-    assert main(["evaluate", f"--run_dir={toy_run}", f"--data_dir={sample_dataset}"]) == 1
+    assert main(["evaluate", f"--run_dir={run}", f"--data_dir={sample_dataset}"]) == 1
     assert "takes (views, height, width) (3, 24, 32)" in capsys.readouterr().err
-    words = [f"--run_dir={toy_run}", f"--data_dir={toy_dataset}"]
+    words = [f"--run_dir={run}", f"--data_dir={toy_dataset}"]
     assert main(["evaluate", *words, "--split=validation"]) == 2
     assert "validation" in capsys.readouterr().err
     assert main(["evaluate", *words, "--resamples=-1"]) == 2
@@ -172,4 +179,4 @@ def test_refusals(toy_run, toy_dataset, sample_dataset, tmp_path, capsys):
     assert main(["evaluate", *words, f"--compare={tmp_path}"]) == 1
     assert f"{tmp_path} holds no trained model" in capsys.readouterr().err
     with pytest.raises(CbedError, match="is compared with itself"):
-        evaluate(toy_run, toy_dataset, compare=f"{toy_run}/")
+        evaluate(run, toy_dataset, compare=f"{run}/")
