@@ -82,6 +82,8 @@ def _read_weights(model: keras.Model, path: str | os.PathLike, name: str) -> lis
     """Returns the weights in a file, in the order and the shapes of a model's."""
     if not os.path.isfile(path):
         raise CbedError(f"there is no file {path} with pretrained weights")
+    refusal = f"{path} holds no weights of {name} without its classifier ('notop')"
+    random = model.get_weights()
     try:
         if str(path).endswith(".keras"):
             found = keras.models.load_model(path, compile=False).get_weights()
@@ -89,15 +91,16 @@ def _read_weights(model: keras.Model, path: str | os.PathLike, name: str) -> lis
             model.load_weights(path)
             found = model.get_weights()
     except (OSError, ValueError, TypeError, KeyError) as error:
+        raise CbedError(f"{refusal}: {error}") from error
+    if [x.shape for x in found] != [x.shape for x in random]:
         raise CbedError(
-            f"{path} holds no weights of {name} without its classifier ('notop'): {error}"
-        ) from error
-    shapes = [[tuple(weight.shape) for weight in weights] for weights in (found, model.weights)]
-    if shapes[0] != shapes[1]:
-        raise CbedError(
-            f"{path} holds no weights of {name} without its classifier ('notop'): "
-            f"{len(shapes[0])} arrays where there should be {len(shapes[1])}, or of other shapes"
+            f"{refusal}: {len(found)} arrays where there should be {len(random)}, or of other "
+            f"shapes"
         )
+    # Some releases of keras pass over what they do not find.
+    left = sum(x.ndim > 1 and np.array_equal(x, y) for x, y in zip(found, random, strict=True))
+    if left:
+        raise CbedError(f"{refusal}: {left} arrays are not in it")
     return found
 
 
