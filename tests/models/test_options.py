@@ -106,7 +106,7 @@ def test_every_option_is_a_flag_and_every_flag_an_option():
             {"targets": ("space_group", "composition"), "uncertainty": True},
             "uncertainty is wanted, but none of the targets space_group, composition is a quan",
         ),
-        ({"inputs": ("abc_angstrom",)}, "inputs are .'abc_angstrom'., should be some of energy_keV"),
+        ({"inputs": ("abc_angstrom",)}, "inputs are .'abc_angstrom'., should be some of energy"),
         (
             {"targets": ("energy_keV",), "inputs": ("energy_keV",)},
             "energy_keV is among the inputs and the targets",
