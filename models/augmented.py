@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from cbed_tf.encoding import Encoding
 from models.learner import Learner
+from pipelines.augment_layer import child_seed
 from pipelines.augmentation import Augment
 
 
@@ -38,4 +39,9 @@ class AugmentedModel(Learner):
     def train_step(self, batch: Any) -> Any:
         """Learns from a batch, changed by chance."""
         parts = tuple(part for part in batch if part is not None)  # train_on_batch has no weights
-        return super().train_step(self._change(parts, self.augment.generator.next()))
+        seed = self.augment.generator.next()
+        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+            # Devices count alike, so that one saved count is that of all; chances should differ.
+            device = tf.distribute.get_replica_context().replica_id_in_sync_group
+            seed = child_seed(seed, device)
+        return super().train_step(self._change(parts, seed))

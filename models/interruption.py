@@ -3,10 +3,13 @@
 import logging
 import signal
 import threading
+from time import monotonic
 from types import FrameType
 
 _LOG = logging.getLogger(__name__)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# One wish may come twice: from a terminal and a parent, or from each thread of one that dies.
+_SECONDS_OF_ONE_WISH = 1.0
 
 
 class Interruption:
@@ -18,6 +21,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self.is_wanted = False
+        self._first = 0.0
         self._handlers = {}
 
     def __enter__(self) -> "Interruption":
@@ -33,6 +37,8 @@ class Interruption:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.is_wanted:
-            raise KeyboardInterrupt
-        self.is_wanted = True
+            if monotonic() - self._first > _SECONDS_OF_ONE_WISH:
+                raise KeyboardInterrupt
+            return
+        self.is_wanted, self._first = True, monotonic()
         _LOG.info("%s: saving, then stopping", signal.Signals(number).name)

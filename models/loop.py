@@ -95,7 +95,7 @@ class TrainingLoop:
             batch = next(feed)
             waited = perf_counter() - start
             if progress.position == Position():
-                self._reporting.first_batch(self._fitted, batch)
+                self._reporting.first_batch(self._fitted, self._steps.part(batch))
             wishes = (self._interruption.is_wanted, self._checkpoints.is_due())
             *wished, loss = self._steps.learn(batch, wishes, hold=self._holds(step))
             if not math.isfinite(loss):

@@ -5,6 +5,9 @@ device through to all, count steps where a schedule means updates, and lose the 
 accumulation of an epoch; so these are done here, in that order, on the sum over all devices.
 """
 
+import contextlib
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -24,8 +27,8 @@ class ScheduledAdamW(keras.optimizers.Optimizer):
     """Decoupled weight decay (Loshchilov and Hutter), by a schedule.
 
     Gradients are averaged over all samples since the last update, on all devices, whatever the
-    sizes of the batches: set `samples` to the number in a batch before its gradients come, and
-    `accumulates` to hold back the update. Both are read when a graph is traced.
+    sizes of the batches: say `counts` before its gradients come. `accumulates` holds back the
+    update. Both are heeded when a graph is traced.
 
     Args:
       schedule: Of learning rate and momentum.
@@ -38,8 +41,7 @@ class ScheduledAdamW(keras.optimizers.Optimizer):
         gradients overflow, in an update that is then left out.
 
     Attributes:
-      samples: What the next gradients count.
-      accumulates: Whether the next gradients are held back.
+      accumulates: Whether gradients are held back.
       averages: Variables with the averages of the weights, in their order; empty without `ema`.
     """
 
@@ -62,8 +64,8 @@ class ScheduledAdamW(keras.optimizers.Optimizer):
         self.ema = ema
         self.has_accumulation = has_accumulation
         self.scales_loss = scales_loss
-        self.samples: Any = 1
         self.accumulates = False
+        self._sizes = threading.local()  # each device has a thread of its own
 
     def build(self, variables: list[keras.Variable]) -> None:
         """Makes the optimizer's own variables."""
@@ -86,6 +88,15 @@ class ScheduledAdamW(keras.optimizers.Optimizer):
         if self.scales_loss:
             self.loss_scale = self._number("loss_scale", _FIRST_SCALE)
             self.finite_steps = self._number("finite_steps", 0.0)
+
+    @contextlib.contextmanager
+    def counts(self, samples: Any) -> Iterator[None]:
+        """Says how many samples the gradients that come inside are the mean of; else they are 1."""
+        self._sizes.samples = samples
+        try:
+            yield
+        finally:  # a tensor of one graph is no use to another
+            del self._sizes.samples
 
     def scale_loss(self, loss: Any) -> Any:
         """Returns the loss whose gradients are to be applied."""
@@ -124,7 +135,7 @@ class ScheduledAdamW(keras.optimizers.Optimizer):
     def _sum_over_devices(self, grads: list[Any]) -> tuple[list[Any], Any]:
         """Returns the sum of all samples' gradients, and their number, over all devices."""
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        samples = ops.cast(self.samples, "float32")
+        samples = ops.cast(getattr(self._sizes, "samples", 1), "float32")
         factor = samples * replicas  # keras has divided the loss by their number
         if self.scales_loss:
             factor = factor / self.loss_scale
@@ -133,8 +144,7 @@ class ScheduledAdamW(keras.optimizers.Optimizer):
             for gradient, weight in zip(grads, self._trainable_variables, strict=True)
         ]
         if replicas > 1:
-            context = tf.distribute.get_replica_context()
-            samples, *sums = context.all_reduce(tf.distribute.ReduceOp.SUM, [samples, *sums])
+            samples, *sums = _reduced([samples, *sums])
         return sums, samples
 
     def _without_overflow(self, sums: list[Any], samples: Any) -> tuple[list[Any], Any]:
@@ -184,6 +194,14 @@ class ScheduledAdamW(keras.optimizers.Optimizer):
                 share = 1 - ops.minimum(self.ema, (1 + update) / (10 + update))
                 assign(self.averages[k], self.averages[k] + (weight - self.averages[k]) * share)
         self._iterations.assign_add(ops.cast(is_usable, self._iterations.dtype))
+
+
+def _reduced(tensors: list[Any]) -> list[Any]:
+    """Returns the sums of tensors over all devices, sent as one: small ones take far longer."""
+    flat = tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], axis=0)
+    flat = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, flat)
+    pieces = tf.split(flat, [tensor.shape.num_elements() for tensor in tensors])
+    return [tf.reshape(p, t.shape) for p, t in zip(pieces, tensors, strict=True)]
 
 
 def _norm(tensors: list[Any]) -> Any:

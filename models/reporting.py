@@ -27,6 +27,15 @@ _STEPS_BETWEEN_POINTS = 20
 _PACE = ("seconds", "samples_per_second", "waiting_share", "learning_rate")
 
 
+class NoReporting:
+    """Says nothing: the chief of several machines speaks for all."""
+
+    def begin_epoch(self, *_: Any) -> None:
+        """Says nothing, as the others."""
+
+    step = end_epoch = first_batch = flush = close = begin_epoch
+
+
 class Reporting:
     """Says what happens in a training.
 
@@ -143,7 +152,7 @@ def _caption(labels: Mapping[str, np.ndarray]) -> str:
         target = TARGETS[key]
         if target.kind == CLASSES:
             index = int(label if np.ndim(label) == 0 else np.argmax(label))
-            lines.append(target.class_names[index])
+            lines.append(target.class_names[index] if index >= 0 else "unknown")
         elif target.kind == QUANTITY:
             lines.append(
                 " ".join(f"{number:.3g}" for number in np.ravel(label)) + f" {target.unit}"

@@ -30,20 +30,20 @@ class Progress:
     """How far a training is.
 
     Attributes:
+      data: Fingerprint of the data set that is learned from.
       position: Of the next batch. An epoch that is judged and saved is over.
       rows: Of the log, one for each epoch that is over.
       best: Lowest value of what the best epoch is judged by.
       best_epoch: Where that was, counted from 1; 0 if nowhere yet.
       pace: Of the epoch under way.
-      data: Fingerprint of the data set that was learned from.
     """
 
+    data: str = ""
     position: Position = dataclasses.field(default_factory=Position)
     rows: list[dict[str, float]] = dataclasses.field(default_factory=list)
     best: float = float("inf")
     best_epoch: int = 0
     pace: Pace = dataclasses.field(default_factory=Pace)
-    data: str = ""
 
     def as_json(self) -> str:
         """Returns it as text."""

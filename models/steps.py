@@ -56,9 +56,15 @@ class Steps:
         self._loss = next(metric for metric in fitted.metrics if metric.name == "loss")
         wishes = tf.TensorSpec((None,), tf.float32)
         self._learn = {
-            hold: self._compile(self._learner(hold), element_spec, wishes) for hold in (False, True)
+            hold: self._compile(self._learn_on_device, hold, element_spec, wishes)
+            for hold in (False, True)
         }
-        self._judge = self._compile(self._judge_on_device, element_spec[:2])
+        self._judge = self._compile(self._judge_on_device, False, element_spec[:2])
+
+    def part(self, batch: Any) -> Any:
+        """Returns the first device's part of a batch of the feed."""
+        parts = self.strategy.experimental_local_results
+        return tf.nest.map_structure(lambda value: parts(value)[0], batch)
 
     def learn(self, batch: Any, wishes: Sequence[float] = (), hold: bool = False) -> np.ndarray:
         """Learns from a batch of the feed.
@@ -83,10 +89,13 @@ class Steps:
         counts = self._judge(batch)
         return None if counts is None else counts.numpy()
 
-    def _compile(self, on_device: Callable[..., Any], *signature: Any) -> Callable[..., Any]:
+    def _compile(
+        self, on_device: Callable[..., Any], hold: bool, *signature: Any
+    ) -> Callable[..., Any]:
         """Returns a function of the same arguments that runs on every device and adds up."""
 
         def everywhere(*args: Any) -> Any:
+            self.fitted.optimizer.accumulates = hold  # when this is traced
             results = self.strategy.run(on_device, args)
             return None if results is None else self.strategy.reduce("SUM", results, axis=None)
 
@@ -95,18 +104,11 @@ class Steps:
         # One graph for batches of any size.
         return tf.function(everywhere, signature, jit_compile=bool(self.fitted.jit_compile))
 
-    def _learner(self, hold: bool) -> Callable[[Any, tf.Tensor], tf.Tensor]:
-        optimizer, replicas = self.fitted.optimizer, self.strategy.num_replicas_in_sync
-
-        def learn_on_device(batch: Any, wishes: tf.Tensor) -> tf.Tensor:
-            optimizer.samples, optimizer.accumulates = _size(batch), hold
-            try:
-                means = self.fitted.train_step(batch)
-            finally:  # a tensor of this graph is no use to another
-                optimizer.samples, optimizer.accumulates = 1, False
-            return tf.concat([wishes, [means["loss"] / replicas]], axis=0)
-
-        return learn_on_device
+    def _learn_on_device(self, batch: Any, wishes: tf.Tensor) -> tf.Tensor:
+        with self.fitted.optimizer.counts(_size(batch)):
+            means = self.fitted.train_step(batch)
+        share = means["loss"] / self.strategy.num_replicas_in_sync
+        return tf.concat([wishes, [share]], axis=0)
 
     def _judge_on_device(self, batch: Any) -> tf.Tensor | None:
         # `test_step` by hand, as that one keeps the answers to itself.

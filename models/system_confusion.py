@@ -17,7 +17,7 @@ def count_systems(
     """Returns how often samples of each crystal system (row) were taken for each (column).
 
     Args:
-      labels: By target key, class indices.
+      labels: By target key, class indices, negative where there is none.
       answers: By target key, probabilities.
 
     Returns:
@@ -28,8 +28,10 @@ def count_systems(
         true, probabilities = labels[_SYSTEM], answers[_SYSTEM]
     elif _SPACE_GROUP in answers:
         system_of = tf.constant(space_groups_of_class(_SYSTEM), tf.int32)
-        true = tf.gather(system_of, labels[_SPACE_GROUP])
+        space_groups = labels[_SPACE_GROUP]
+        true = tf.where(space_groups < 0, -1, tf.gather(system_of, tf.maximum(space_groups, 0)))
         probabilities = answers[_SPACE_GROUP] @ tf.one_hot(system_of, size)
     else:
         return None
-    return tf.math.confusion_matrix(true, tf.argmax(probabilities, axis=1), size)
+    predicted, known = tf.argmax(probabilities, axis=1), tf.cast(true >= 0, tf.int32)
+    return tf.math.confusion_matrix(tf.maximum(true, 0), predicted, size, weights=known)

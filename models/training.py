@@ -1,5 +1,6 @@
 """Trains a model on a data set and leaves a run folder that reproduces it (see `runs.py`)."""
 
+import contextlib
 import json
 import logging
 import math
@@ -16,13 +17,21 @@ from cbed_tf.errors import CbedError
 from cbed_tf.manifest import Manifest
 from models import runs
 from models.checkpoints import Checkpoints
+from models.cluster import Cluster, read_cluster
 from models.display import Display
 from models.loop import TrainingLoop
 from models.making import make_models
 from models.options import TrainingOptions
-from models.reporting import Reporting, history_of
+from models.reporting import NoReporting, Reporting, history_of
 from models.state import Progress, State, read_state
 from models.steps import Steps
+from models.strategies import (
+    MULTI_WORKER,
+    all_agree,
+    local_replicas,
+    lost_machines_named,
+    make_strategy,
+)
 from models.training_data import TrainingData
 from pipelines.remote import is_url, load_manifest
 
@@ -52,49 +61,67 @@ def train(
     """
     manifest = load_manifest(data_dir)
     manifest.split("train")
-    with runs.claim_run_dir(run_dir, _flag_lines(data_dir, run_dir, options)) as claimed:
-        return _train(data_dir, claimed, options, manifest)
+    cluster = read_cluster() if options.strategy == MULTI_WORKER else None
+    flag_lines = _flag_lines(data_dir, run_dir, options)
+    with contextlib.ExitStack() as stack:
+        if cluster is None or cluster.is_chief:
+            stack.enter_context(runs.claim_run_dir(run_dir, flag_lines))
+        stack.enter_context(lost_machines_named(cluster))
+        return _train(data_dir, Path(run_dir), options, manifest, cluster)
 
 
 def _train(
-    data_dir: str | os.PathLike, run_dir: Path, options: TrainingOptions, manifest: Manifest
+    data_dir: str | os.PathLike,
+    run_dir: Path,
+    options: TrainingOptions,
+    manifest: Manifest,
+    cluster: Cluster | None,
 ) -> dict[str, list[float]]:
     keras.utils.set_random_seed(options.seed)
     if options.deterministic:
         tf.config.experimental.enable_op_determinism()
-    strategy = tf.distribute.get_strategy()
-    data = TrainingData(data_dir, manifest, options, strategy)
+    strategy = make_strategy(options.strategy, cluster)
+    data = TrainingData(data_dir, manifest, options, strategy, local_replicas(strategy))
     with strategy.scope():
         updates = options.epochs * math.ceil(data.steps / options.accumulate)
         model, fitted = make_models(manifest, options, updates)
     steps = Steps(fitted, strategy, data.element_spec)
-    progress = _restore(run_dir, fitted, data)
-    checkpoints = Checkpoints(run_dir, fitted, model, options.checkpoint_minutes)
-    reporting = Reporting(run_dir, Display(options.epochs, data.samples))
+    progress = _restore(run_dir, steps, data)
+    is_chief = cluster is None or cluster.is_chief
+    checkpoints = Checkpoints(run_dir, fitted, model, options.checkpoint_minutes, is_chief)
+    display = Display(options.epochs, data.samples)
+    reporting = Reporting(run_dir, display) if is_chief else NoReporting()
     _LOG.info(
         "training %s (%s weights) on %d samples, on %s%s",
-        model.name, f"{model.count_params():,}", data.samples, _device_name(), _where(progress),
+        model.name, f"{model.count_params():,}", data.samples, _device_name(strategy),
+        _where(progress),
     )  # fmt: skip
     loop = TrainingLoop(run_dir, steps, data, options, progress, checkpoints, reporting)
     try:
         loop.run()
     finally:
         reporting.close(progress)
-    _finish(run_dir, model, data, progress)
+    if is_chief:
+        _finish(run_dir, model, data, progress)
     return history_of(progress)
 
 
-def _restore(run_dir: Path, fitted: keras.Model, data: TrainingData) -> Progress:
+def _restore(run_dir: Path, steps: Steps, data: TrainingData) -> Progress:
     """Returns the progress of the run that the folder holds, its model restored, or a new one."""
     path = run_dir / runs.STATE_NAME
-    if not path.exists():
-        return Progress(data=data.fingerprint())
-    values, progress = read_state(path)
+    values, progress = read_state(path) if path.exists() else ({}, Progress(data.fingerprint()))
     if progress.data != data.fingerprint():
         raise CbedError(
             f"{run_dir} holds an unfinished run on other data; choose another --run_dir"
         )
-    State(fitted).restore(values)
+    position = progress.position
+    if not all_agree(steps.strategy, position.epoch * data.steps + position.step):
+        raise CbedError(
+            f"the machines do not see the same {path}: --run_dir should be in a file system that "
+            "they share"
+        )
+    if values:
+        State(steps.fitted).restore(values)
     return progress
 
 
@@ -146,9 +173,10 @@ def _flag_lines(
     ]
 
 
-def _device_name() -> str:
+def _device_name(strategy: tf.distribute.Strategy | None = None) -> str:
     gpus = tf.config.list_physical_devices("GPU")
-    if not gpus:
-        return f"{os.cpu_count()} CPU cores"
-    details = tf.config.experimental.get_device_details(gpus[0])
-    return f"{len(gpus)} x {details.get('device_name', 'GPU')}"
+    name, number = f"{os.cpu_count()} CPU cores", strategy.num_replicas_in_sync if strategy else 1
+    if gpus:
+        details = tf.config.experimental.get_device_details(gpus[0])
+        name = details.get("device_name", "GPU")
+    return f"{number} x {name}" if number > 1 else name

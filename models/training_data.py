@@ -60,8 +60,9 @@ class TrainingData:
         self._batch_size = _batch_of_device(options.batch_size, self._devices)
         self.samples = manifest.split(TRAIN).samples
         self.has_dev = DEV in manifest.splits
-        hosts = Hosts(self._devices, replicas[0])
-        self.steps = BatchPlan(self.samples, self._batch_size, hosts=hosts).steps
+        self.steps = self._count_steps(TRAIN)
+        if self.has_dev:
+            self._count_steps(DEV)
         self._dev = [self._load(DEV, replica) for replica in replicas] if self.has_dev else []
         self.element_spec = self._load(TRAIN, replicas[0]).element_spec
 
@@ -92,6 +93,13 @@ class TrainingData:
         splits = self._manifest.splits
         checksums = {name: [s.crc32c for s in splits[name].shards] for name in sorted(splits)}
         return hashlib.sha256(json.dumps(checksums).encode()).hexdigest()[:16]
+
+    def _count_steps(self, split: str) -> int:
+        samples = self._manifest.split(split).samples
+        # On every machine for all, so that none waits for another one that has refused.
+        hosts = [Hosts(self._devices, replica) for replica in range(self._devices)]
+        plans = [BatchPlan(samples, self._batch_size, hosts=host) for host in hosts]
+        return plans[0].steps
 
     def _load(self, split: str, replica: int, **more: Any) -> tf.data.Dataset:
         options, training = self._options, split == TRAIN

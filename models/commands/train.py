@@ -10,12 +10,14 @@ nothing had happened. Ctrl-C and SIGTERM save what there is first.
 """
 
 import dataclasses
+import sys
 
 from absl import flags
 
 from cbed_tf.command_line import UsageError
 from cbed_tf.errors import CbedError
 from models import options
+from models.launching import LocalWorkers
 from models.option_fields import define_flags
 
 AFTER_INTERRUPTION = "the same command goes on where this one stopped"
@@ -28,6 +30,13 @@ flags.DEFINE_string(
     None,
     "Folder for models and logs: a new one, or that of an unfinished run.",
     required=True,
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer(
+    "local_workers",
+    1,
+    "Try out --strategy=multi_worker with so many processes on this machine.",
+    lower_bound=1,
     flag_values=FLAGS,
 )
 define_flags(options.TrainingOptions, FLAGS)
@@ -54,9 +63,20 @@ def options_from_flags() -> options.TrainingOptions:
         raise UsageError(f"--{error}") from error
 
 
-def main() -> None:
-    """Trains."""
+def main() -> int | None:
+    """Trains, or has other processes train."""
     chosen = options_from_flags()
+    if FLAGS.local_workers > 1:
+        return launch(chosen, FLAGS.local_workers)
     from models.training import train  # TensorFlow; --help and wrong flags should not wait for it
 
     train(FLAGS.data_dir, FLAGS.run_dir, chosen)
+    return None
+
+
+def launch(chosen: options.TrainingOptions, workers: int) -> int:
+    """Starts this command so many times; returns an exit code."""
+    chosen = dataclasses.replace(chosen, strategy="multi_worker")
+    folders = [f"--data_dir={FLAGS.data_dir}", f"--run_dir={FLAGS.run_dir}"]
+    command = [sys.executable, "-m", "cbed_tf", "train", *folders, *chosen.as_flags()]
+    return LocalWorkers(command, workers).wait()
