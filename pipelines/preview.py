@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _TITLES = ("as stored", "as the model sees it in training")
 _CAPTIONS = ("formula", "energy_keV", "z_dirs")
-_COLUMNS = 4
+_COLUMNS = 5
 
 
 def preview(
