@@ -77,15 +77,14 @@ def _of_slurm(environment: Mapping[str, str]) -> Cluster:
         nodes = expand_nodes(_slurm(environment, "NODELIST"))
         tasks = _expand_tasks(_slurm(environment, "TASKS_PER_NODE"))
         port = _FIRST_PORT + int(environment["SLURM_JOB_ID"]) % _PORTS
-        index = int(environment["SLURM_PROCID"])
+        addresses = [
+            f"{node}:{port + task}"
+            for node, count in zip(nodes, tasks, strict=True)
+            for task in range(count)
+        ]
+        return Cluster(tuple(addresses), int(environment["SLURM_PROCID"]))
     except (KeyError, ValueError) as error:
         raise CbedError(f"SLURM's variables cannot be used: {error!r}") from error
-    addresses = [
-        f"{node}:{port + task}"
-        for node, count in zip(nodes, tasks, strict=True)
-        for task in range(count)
-    ]
-    return Cluster(tuple(addresses), index)
 
 
 def _slurm(environment: Mapping[str, str], name: str) -> str:

@@ -5,6 +5,7 @@ that was never interrupted. What a step does is in `steps.py`, what is saved in 
 what is said in `reporting.py`.
 """
 
+import dataclasses
 import math
 from pathlib import Path
 from time import perf_counter
@@ -70,8 +71,10 @@ class TrainingLoop:
             self._save_state()  # a new run has one from the beginning, so that it can be taken up
             feed = self._data.train(self._progress.position)
             while not self._is_over():
-                self._learn_epoch(feed)
+                is_wanted_to_stop = self._learn_epoch(feed)
                 is_saved = self._close_epoch()
+                if is_wanted_to_stop and not self._is_over():
+                    raise KeyboardInterrupt
         if not is_saved:
             raise CbedError(
                 "the end of the training could not be saved, see above: make room, then the same "
@@ -83,41 +86,46 @@ class TrainingLoop:
         fruitless = len(progress.rows) - progress.best_epoch
         return len(progress.rows) >= self._options.epochs or 0 < patience <= fruitless
 
-    def _learn_epoch(self, feed: Feed) -> None:
+    def _learn_epoch(self, feed: Feed) -> bool:
+        """Takes the steps that are left of an epoch; returns whether to stop behind it."""
         progress = self._progress
-        epoch, first = progress.position.epoch, progress.position.step
+        first, steps = progress.position.step, self._data.steps
         if first == 0:
             self._fitted.reset_metrics()
             progress.pace = Pace()
-        self._reporting.begin_epoch(epoch + 1, self._data.samples_before(first))
-        for step in range(first, self._data.steps):
-            start = perf_counter()
-            batch = next(feed)
-            waited = perf_counter() - start
-            if progress.position == Position():
-                self._reporting.first_batch(self._fitted, self._steps.part(batch))
-            wishes = (self._interruption.is_wanted, self._checkpoints.is_due())
-            *wished, loss = self._steps.learn(batch, wishes, hold=self._holds(step))
-            if not math.isfinite(loss):
-                means = self._fitted.get_metrics_result()
-                raise refuse_not_a_number(self._run_dir, self._data, progress.position, means)
-            progress.position = Position(epoch, step + 1)
-            samples = self._data.samples_before(step + 1)
-            new = samples - self._data.samples_before(step)
-            progress.pace.add(new, perf_counter() - start, waited)
-            self._reporting.step(epoch * self._data.steps + step + 1, samples, loss, progress.pace)
-            if step + 1 < self._data.steps:
-                self._heed(*wished)
+        self._reporting.begin_epoch(progress.position.epoch + 1, self._data.samples_before(first))
+        for step in range(first, steps):
+            stop, save = self._learn(feed)
+            is_within = step + 1 < steps  # what is over is judged before it is saved
+            if is_within and (stop or save):
+                self._save_state()
+            if is_within and stop:
+                raise KeyboardInterrupt
+        return bool(stop)
+
+    def _learn(self, feed: Feed) -> tuple[float, float]:
+        """Takes a step; returns how many devices wish to stop, and to save."""
+        progress, position = self._progress, self._progress.position
+        start = perf_counter()
+        batch = next(feed)
+        waited = perf_counter() - start
+        if position == Position():
+            self._reporting.first_batch(self._fitted, self._steps.part(batch))
+        wishes = (self._interruption.is_wanted, self._checkpoints.is_due())
+        stop, save, loss = self._steps.learn(batch, wishes, hold=self._holds(position.step))
+        if not math.isfinite(loss):
+            means = self._fitted.get_metrics_result()
+            raise refuse_not_a_number(self._run_dir, self._data, position, means)
+        progress.position = dataclasses.replace(position, step=position.step + 1)
+        before, samples = map(self._data.samples_before, (position.step, position.step + 1))
+        progress.pace.add(samples - before, perf_counter() - start, waited)
+        number = position.epoch * self._data.steps + position.step + 1
+        self._reporting.step(number, samples, float(loss), progress.pace)
+        return stop, save
 
     def _holds(self, step: int) -> bool:
         """Returns whether a step's gradients wait for another's; never over an epoch's end."""
         return (step + 1) % self._options.accumulate > 0 and step + 1 < self._data.steps
-
-    def _heed(self, stop: float, save: float) -> None:
-        if stop or save:
-            self._save_state()
-        if stop:
-            raise KeyboardInterrupt
 
     def _save_state(self) -> bool:
         is_saved = self._checkpoints.save_state(self._progress)

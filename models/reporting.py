@@ -24,7 +24,7 @@ from pipelines.targets import CLASSES, QUANTITY, TARGETS
 
 _PICTURED = 6
 _STEPS_BETWEEN_POINTS = 20
-_PACE = ("seconds", "samples_per_second", "waiting_share", "learning_rate")
+PACE = ("seconds", "samples_per_second", "waiting_share", "learning_rate")
 
 
 class NoReporting:
@@ -86,7 +86,7 @@ class Reporting:
         self._display.end(means, progress.pace)
         dev = {name[4:]: value for name, value in means.items() if name.startswith("val_")}
         train = {name: value for name, value in means.items() if not name.startswith("val_")}
-        pace = {name: progress.rows[-1][name] for name in _PACE}
+        pace = {name: progress.rows[-1][name] for name in PACE}
         self._events.add_scalars(TRAIN, epoch, {**train, **pace})
         if dev:
             self._events.add_scalars(DEV, epoch, dev)
@@ -118,12 +118,12 @@ class Reporting:
 def epoch_row(epoch: int, means: Mapping[str, float], pace: Pace, rate: float) -> dict[str, float]:
     """Returns a line of the log: an epoch's losses and metrics, its pace and learning rate."""
     measured = (pace.seconds, pace.samples_per_second, pace.waiting_share, rate)
-    return {"epoch": epoch, **means, **dict(zip(_PACE, measured, strict=True))}
+    return {"epoch": epoch, **means, **dict(zip(PACE, measured, strict=True))}
 
 
 def history_of(progress: Progress) -> dict[str, list[float]]:
     """Returns losses and metrics by name, one number an epoch."""
-    names = [name for name in (progress.rows or [{}])[0] if name not in ("epoch", *_PACE)]
+    names = [name for name in (progress.rows or [{}])[0] if name not in ("epoch", *PACE)]
     return {name: [row[name] for row in progress.rows] for name in names}
 
 

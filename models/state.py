@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import keras
 import numpy as np
@@ -22,7 +23,7 @@ from pipelines import Position
 
 _PROGRESS = "progress"
 # Keras numbers equal names within a process; another one may have made other models before.
-_COUNTER = re.compile(r"_\d+(?=/|$)")
+_COUNTER = re.compile(r"_\d+(?=[_/]|$)")
 
 
 @dataclasses.dataclass
@@ -123,5 +124,5 @@ def read_state(path: Path) -> tuple[dict[str, np.ndarray], Progress]:
         with np.load(path) as columns:
             values: dict[str, Any] = dict(columns)
         return values, Progress.from_json(bytes(values.pop(_PROGRESS)).decode())
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, EOFError, BadZipFile, ValueError, KeyError, TypeError) as error:
         raise CbedError(f"the state {path} cannot be read: {error}") from error

@@ -1,0 +1,123 @@
+import csv
+import errno
+import os
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from models import reporting
+from models.augmented import AugmentedModel
+from models.display import Display
+from models.network import build_model
+from models.pace import Pace
+from models.reporting import Reporting, epoch_row, history_of
+from models.state import Progress
+from pipelines import Augment, Augmentation, get_targets, load_dataset
+
+MEANS = {"loss": 4.5, "space_group_top1": 0.1 + 0.2, "val_loss": 5.0, "val_space_group_top1": 0.25}
+
+
+@pytest.fixture
+def told(tmp_path):
+    return Reporting(tmp_path, Display(epochs=9, samples=200))
+
+
+def progress_after(epochs):
+    rows = [epoch_row(k + 1, MEANS, Pace(20, 2.0, 0.5), 0.125) for k in range(epochs)]
+    return Progress(rows=rows, pace=Pace(20, 2.0, 0.5))
+
+
+def events(run_dir, split):
+    return EventAccumulator(str(run_dir / "tensorboard" / split)).Reload()
+
+
+def test_the_log_has_all_digits_the_pace_and_the_rate(told, tmp_path):
+    told.flush(progress_after(2))
+    with (tmp_path / "log.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert float(rows[0]["space_group_top1"]) == 0.1 + 0.2
+    pace = [float(rows[1][name]) for name in ("seconds", "samples_per_second", "waiting_share")]
+    assert pace == [2.0, 10.0, 0.25]
+    assert float(rows[1]["learning_rate"]) == 0.125
+    told.flush(progress_after(1))  # of a training that goes on from an earlier state
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 2
+
+
+def test_history_has_what_was_learned_and_not_how_fast():
+    assert history_of(progress_after(2)) == {name: [value] * 2 for name, value in MEANS.items()}
+    assert history_of(Progress()) == {}
+
+
+def test_an_epoch_shows_in_tensorboard(told, tmp_path):
+    told.begin_epoch(2, 0)
+    told.end_epoch(progress_after(2), MEANS, confusion=np.eye(7, dtype=np.int64))
+    (point,) = events(tmp_path, "train").Scalars("loss")
+    assert (point.step, point.value) == (2, 4.5)
+    assert events(tmp_path, "train").Scalars("learning_rate")[0].value == 0.125
+    assert events(tmp_path, "dev").Scalars("loss")[0].value == 5.0
+    picture = events(tmp_path, "dev").Images("crystal_systems")[0].encoded_image_string
+    assert picture.startswith(b"\x89PNG")
+
+
+def test_losses_by_step_are_those_since_the_point_before(told, tmp_path):
+    told.begin_epoch(1, 0)
+    told.step(20, 80, 4.0, Pace())
+    told.step(30, 120, 3.5, Pace())  # no point
+    told.step(40, 160, 3.0, Pace())  # 160 * 3 - 80 * 4 over 80 samples
+    told.begin_epoch(2, 40)  # goes on within an epoch: what came before is not known
+    told.step(60, 60, 2.0, Pace())
+    told.step(80, 140, 1.5, Pace())  # 140 * 1.5 - 60 * 2 over 80
+    told.flush(Progress())
+    points = events(tmp_path, "train").Scalars("loss_by_step")
+    assert [(p.step, p.value) for p in points] == [(20, 4.0), (40, 2.0), (80, 1.125)]
+
+
+@pytest.mark.parametrize("is_augmented", [False, True])
+def test_the_first_batch_is_shown_as_the_first_step_sees_it(
+    told, tmp_path, toy_dataset, is_augmented, monkeypatch
+):
+    targets = get_targets(["space_group", "energy_keV"])
+    model = build_model((3, 24, 32), get_targets(["space_group"]), {})
+    fitted = AugmentedModel(model, Augment(Augmentation(mirror=1.0), seed=3))
+    batch = next(iter(load_dataset(toy_dataset, "train", 8, targets=[t.key for t in targets])))
+    shown = {}
+
+    def draw(path, images, captions):
+        shown.update(images=images, captions=captions)
+        path.write_bytes(b"a picture")
+
+    monkeypatch.setattr(reporting.figures, "save_patterns", draw)
+    told.first_batch(fitted if is_augmented else model, batch)
+    told.flush(Progress())
+    image = events(tmp_path, "train").Images("first_batch")[0]
+    assert (image.step, image.encoded_image_string) == (0, b"a picture")
+    expected = batch[0][:6].numpy()
+    expected = expected[..., ::-1] if is_augmented else expected
+    np.testing.assert_allclose(shown["images"], expected, rtol=1e-4)
+    first = [label[0].numpy() for label in batch[1].values()]
+    assert shown["captions"][0] == f"{targets[0].class_names[first[0]]}\n{first[1][0]:.3g} keV"
+    assert fitted.augment.generator.state.numpy().tolist() == [3, 0]  # left to the first step
+
+
+def test_a_full_disk_costs_the_log_and_not_the_training(told, tmp_path, monkeypatch, caplog):
+    told.flush(progress_after(1))
+    before = (tmp_path / "log.csv").read_bytes()
+
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(reporting, "write_atomically", refuse)
+    monkeypatch.setattr(reporting.figures, "save_training_curve", refuse)
+    told.flush(progress_after(2))
+    told.close(progress_after(2))
+    assert (tmp_path / "log.csv").read_bytes() == before
+    assert caplog.text.count("No space left on device") == 2
+
+
+def test_the_curve_is_drawn_at_the_end(told, tmp_path):
+    told.close(Progress())
+    assert not (tmp_path / "training-curve.png").exists()
+    told.close(progress_after(3))
+    assert (tmp_path / "training-curve.png").stat().st_size > 1000
