@@ -65,7 +65,7 @@ def test_flags_and_options_are_inverse(options, tmp_path):
 
 def test_every_option_is_a_flag_and_every_flag_an_option():
     names = {field.name for field in dataclasses.fields(TrainingOptions)}
-    assert set(train.FLAGS) == names | {"data_dir", "run_dir"}
+    assert set(train.FLAGS) == names | {"data_dir", "run_dir", "local_workers"}
 
 
 @pytest.mark.parametrize(
