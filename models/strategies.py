@@ -1,10 +1,10 @@
 """The devices that a training runs on: one, all of this machine, or those of several machines."""
 
-import contextlib
 import gc
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
+from typing import TypeVar
 
 import tensorflow as tf
 
@@ -12,6 +12,7 @@ from cbed_tf.errors import CbedError
 from models.cluster import Cluster
 
 _LOG = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
 MIRRORED = "mirrored"
 MULTI_WORKER = "multi_worker"
 
@@ -44,7 +45,7 @@ def local_replicas(strategy: tf.distribute.Strategy) -> list[int]:
     def number() -> tf.Tensor:
         return tf.identity(tf.distribute.get_replica_context().replica_id_in_sync_group)
 
-    return [int(value) for value in strategy.experimental_local_results(strategy.run(number))]
+    return [int(value) for value in _on_each(strategy, number)]
 
 
 def all_agree(strategy: tf.distribute.Strategy, number: int) -> bool:
@@ -57,27 +58,29 @@ def all_agree(strategy: tf.distribute.Strategy, number: int) -> bool:
         devices = tf.cast(strategy.num_replicas_in_sync, tf.float64)
         return squares * devices - total * total
 
-    results = strategy.experimental_local_results(strategy.run(spread))
-    return float(results[0]) == 0
+    return float(_on_each(strategy, spread)[0]) == 0
 
 
-@contextlib.contextmanager
-def lost_machines_named(cluster: Cluster | None) -> Iterator[None]:
-    """Turns TensorFlow's errors inside into a refusal, if they mean that a machine is gone.
+def _on_each(strategy: tf.distribute.Strategy, ask: Callable[[], tf.Tensor]) -> tuple:
+    """Returns what a function says on each device of this machine."""
+    return strategy.experimental_local_results(tf.function(lambda: strategy.run(ask))())
+
+
+def name_lost_machines(cluster: Cluster | None, train: Callable[[], _Result]) -> _Result:
+    """Returns what a training returns.
 
     Raises:
-      CbedError: One is.
+      CbedError: TensorFlow lost another machine.
     """
     try:
-        yield
+        return train()
     except tf.errors.OpError as error:
         if cluster is None or isinstance(error, tf.errors.ResourceExhaustedError):
             raise
         found = re.search("aborted by: (.*)", str(error.message))
         reason = found[1] if found else type(error).__name__
-    else:
-        return
-    # Not from inside, and swept up: what TensorFlow's frames hold complains at the process's end.
+    # Only now is the error forgotten. Its frames hold a thread pool of TensorFlow, which complains
+    # when it is still there at the end of the process.
     gc.collect()
     raise CbedError(
         f"worker {cluster.index} has lost another worker: {reason}\nStart all of them again with "

@@ -29,8 +29,8 @@ from models.strategies import (
     MULTI_WORKER,
     all_agree,
     local_replicas,
-    lost_machines_named,
     make_strategy,
+    name_lost_machines,
 )
 from models.training_data import TrainingData
 from pipelines.remote import is_url, load_manifest
@@ -66,8 +66,9 @@ def train(
     with contextlib.ExitStack() as stack:
         if cluster is None or cluster.is_chief:
             stack.enter_context(runs.claim_run_dir(run_dir, flag_lines))
-        stack.enter_context(lost_machines_named(cluster))
-        return _train(data_dir, Path(run_dir), options, manifest, cluster)
+        return name_lost_machines(
+            cluster, lambda: _train(data_dir, Path(run_dir), options, manifest, cluster)
+        )
 
 
 def _train(
