@@ -110,13 +110,16 @@ class TrainingOptions:
         choices=SCHEDULES,
     )
     warmup: float = option(
-        0.05, "Share of the steps in which the learning rate rises.", least=0, below=1
+        0.05,
+        "Share of the steps in which the learning rate rises; of one_cycle more, like 0.3.",
+        least=0,
+        below=1,
     )
     clip_norm: float = option(0.0, "Greatest norm of all gradients together; 0: any.", least=0)
     ema: float = option(
         0.0,
         "Momentum of the moving average of the weights, which is what is judged and saved, like "
-        "0.99; 0 for the weights themselves.",
+        "0.99, and less in the first steps; 0 for the weights themselves.",
         least=0,
         below=1,
     )

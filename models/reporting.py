@@ -2,28 +2,27 @@
 
 import csv
 import io
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import keras
 import numpy as np
 
 from cbed_tf.durable import write_atomically
-from models import figures, runs
+from models import runs
 from models.display import Display
-from models.evaluation.charts import confusion_chart
 from models.pace import Pace
 from models.state import Progress
-from models.system_confusion import SYSTEM_NAMES
 from models.tensorboard_log import DEV, TRAIN, TensorBoardLog
+from models.training_pictures import draw_curve, picture_batch, picture_confusion
 from models.writing import attempt
-from pipelines.scaling import NONE, IntensityScaling
-from pipelines.targets import CLASSES, QUANTITY, TARGETS
 
-_PICTURED = 6
 _STEPS_BETWEEN_POINTS = 20
+# A picture takes 0.1 to 0.4 s to draw, an epoch of a small data set a few.
+_SECONDS_BETWEEN_PICTURES = 30.0
 PACE = ("seconds", "samples_per_second", "waiting_share", "learning_rate")
 
 
@@ -49,6 +48,7 @@ class Reporting:
         self._display = display
         self._events = TensorBoardLog(run_dir / runs.TENSORBOARD_NAME)
         self._point: tuple[int, float] | None = None
+        self._pictured = -math.inf
 
     def begin_epoch(self, epoch: int, samples: int) -> None:
         """Begins an epoch, counted from 1, in which so many samples are done."""
@@ -90,16 +90,13 @@ class Reporting:
         self._events.add_scalars(TRAIN, epoch, {**train, **pace})
         if dev:
             self._events.add_scalars(DEV, epoch, dev)
-        if confusion is not None:
-            self._events.add_picture(DEV, epoch, "crystal_systems", _confusion_picture(confusion))
+        if confusion is not None and self._is_time_for_a_picture():
+            self._events.add_picture(DEV, epoch, "crystal_systems", picture_confusion(confusion))
         self.flush(progress)
 
     def first_batch(self, fitted: keras.Model, batch: Any) -> None:
         """Shows TensorBoard what the first batch of a training looks like, augmented or not."""
-        images, captions = _as_trained(fitted, batch)
-        self._events.add_picture(
-            TRAIN, 0, "first_batch", _drawn(figures.save_patterns, images, captions)
-        )
+        self._events.add_picture(TRAIN, 0, "first_batch", picture_batch(fitted, batch))
 
     def flush(self, progress: Progress) -> None:
         """Writes log and events; after the state, so that they know nothing that it does not."""
@@ -112,7 +109,14 @@ class Reporting:
         """Draws the curve; also of a training that was interrupted."""
         self._display.close()
         curve = self._run_dir / runs.CURVE_NAME
-        attempt(curve, lambda: figures.save_training_curve(curve, history_of(progress)))
+        if progress.rows:
+            attempt(curve, lambda: draw_curve(curve, history_of(progress)))
+
+    def _is_time_for_a_picture(self) -> bool:
+        is_time = monotonic() - self._pictured >= _SECONDS_BETWEEN_PICTURES
+        if is_time:
+            self._pictured = monotonic()
+        return is_time
 
 
 def epoch_row(epoch: int, means: Mapping[str, float], pace: Pace, rate: float) -> dict[str, float]:
@@ -134,41 +138,3 @@ def write_log(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
     table.writeheader()
     table.writerows(rows)
     write_atomically(path, stream.getvalue().encode())
-
-
-def _as_trained(fitted: keras.Model, batch: Any) -> tuple[np.ndarray, list[str]]:
-    """Returns raw intensities of a few samples as the first step sees them, and their labels."""
-    augment = getattr(fitted, "augment", None)
-    if augment is not None:  # by the seed of the first step, which is left to it
-        batch = augment.augment(batch, keras.ops.copy(augment.generator.state))
-    images = IntensityScaling(NONE, dtype="float32")(batch[0])[:_PICTURED].numpy()
-    labels = {key: label[:_PICTURED].numpy() for key, label in batch[1].items()}
-    return images, [_caption({k: v[n] for k, v in labels.items()}) for n in range(len(images))]
-
-
-def _caption(labels: Mapping[str, np.ndarray]) -> str:
-    lines = []
-    for key, label in labels.items():
-        target = TARGETS[key]
-        if target.kind == CLASSES:
-            index = int(label if np.ndim(label) == 0 else np.argmax(label))
-            lines.append(target.class_names[index] if index >= 0 else "unknown")
-        elif target.kind == QUANTITY:
-            lines.append(
-                " ".join(f"{number:.3g}" for number in np.ravel(label)) + f" {target.unit}"
-            )
-    return "\n".join(lines)
-
-
-def _confusion_picture(counts: np.ndarray) -> bytes:
-    picture = io.BytesIO()
-    confusion_chart(counts, SYSTEM_NAMES, "crystal system").savefig(picture, format="png", dpi=72)
-    return picture.getvalue()
-
-
-def _drawn(draw: Callable[..., None], *args: Any) -> bytes:
-    """Returns the picture that a function draws into a file."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "picture.png"
-        draw(path, *args)
-        return path.read_bytes()

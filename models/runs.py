@@ -35,6 +35,8 @@ NOT_A_NUMBER_NAME = "not-a-number.json"
 BEST = "best"
 LAST = "last"
 CHECKPOINTS = (BEST, LAST)
+# The folder may have been moved, and the machine may be another one.
+_CHANGE_NOTHING = ("--run_dir", "--strategy", "--checkpoint_minutes")
 TEMPORARY_SUFFIX = ".tmp.keras"  # keras insists on the last part
 
 
@@ -75,7 +77,8 @@ def claim_run_dir(run_dir: str | os.PathLike, flag_lines: Sequence[str]) -> Iter
 
 def _holds_unfinished_run(run_dir: Path, flag_lines: Sequence[str]) -> bool:
     begun = (run_dir / FLAGS_NAME).exists()
-    names = (SUMMARY_NAME, LOG_NAME, *(checkpoint_path(run_dir, name).name for name in CHECKPOINTS))
+    models_saved = (checkpoint_path(run_dir, name).name for name in CHECKPOINTS)
+    names = (SUMMARY_NAME, LOG_NAME, *models_saved, STATE_NAME)
     taken = [name for name in names if (run_dir / name).exists()]
     unfinished = begun and (run_dir / STATE_NAME).exists() and SUMMARY_NAME not in taken
     if taken and not unfinished:
@@ -105,8 +108,7 @@ def _refuse_other_flags(run_dir: Path, flag_lines: Sequence[str]) -> None:
 
 def _flag_values(lines: Sequence[str]) -> dict[str, str]:
     flags = (line.partition("=") for line in lines if line and not line.startswith("#"))
-    # The folder may have been moved.
-    return {name: value for name, _, value in flags if name != "--run_dir"}
+    return {name: value for name, _, value in flags if name not in _CHANGE_NOTHING}
 
 
 def load_trained_model(run_dir: str | os.PathLike, checkpoint: str = BEST) -> keras.Model:

@@ -13,6 +13,7 @@ from models.cluster import Cluster
 
 _LOG = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
+_STUCK_SECONDS = 1800.0
 MIRRORED = "mirrored"
 MULTI_WORKER = "multi_worker"
 
@@ -32,7 +33,9 @@ def make_strategy(name: str, cluster: Cluster | None = None) -> tf.distribute.St
         resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
             spec, task_type="worker", task_id=cluster.index, rpc_layer="grpc"
         )
-        return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+        # A machine that is gone is noticed in seconds; this is for one that is there and stuck.
+        patience = tf.distribute.experimental.CommunicationOptions(timeout_seconds=_STUCK_SECONDS)
+        return tf.distribute.MultiWorkerMirroredStrategy(resolver, patience)
     if name == MIRRORED:
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
         return tf.distribute.MirroredStrategy([device.name for device in devices])

@@ -142,13 +142,19 @@ def _finish(run_dir: Path, model: keras.Model, data: TrainingData, progress: Pro
         "best": progress.best,
         "weights": model.count_params(),
         "samples": data.samples,
+        "steps_per_epoch": data.steps,
         "seconds": sum(row["seconds"] for row in progress.rows),
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         **_gpu_memory(),
     }
     content = json.dumps(summary, indent=1) + "\n"
-    write_atomically(run_dir / runs.SUMMARY_NAME, content.encode())
-    (run_dir / runs.STATE_NAME).unlink(missing_ok=True)
+    try:
+        write_atomically(run_dir / runs.SUMMARY_NAME, content.encode())
+        (run_dir / runs.STATE_NAME).unlink(missing_ok=True)
+    except OSError as error:
+        raise CbedError(
+            f"{error}. Once that is mended, the same command finishes the run"
+        ) from error
     _LOG.info(
         "lowest %s %.4g in epoch %d; models, log and curve are in %s",
         summary["judged_by"], progress.best, progress.best_epoch, run_dir,

@@ -76,6 +76,8 @@ def main() -> int | None:
 
 def launch(chosen: options.TrainingOptions, workers: int) -> int:
     """Starts this command so many times; returns an exit code."""
+    if chosen.strategy == "mirrored":
+        raise UsageError("--local_workers is for --strategy=multi_worker, not for mirrored")
     chosen = dataclasses.replace(chosen, strategy="multi_worker")
     folders = [f"--data_dir={FLAGS.data_dir}", f"--run_dir={FLAGS.run_dir}"]
     command = [sys.executable, "-m", "cbed_tf", "train", *folders, *chosen.as_flags()]

@@ -3,16 +3,18 @@
     python tests/benchmarks/kills.py DATA_DIR SCRATCH --kills=10 -- --epochs=8 --augment=usual
 
 Everything behind `--` are flags of `cbed train`. Both trainings have them; one of them is ended by
-kill -9 at random moments after its model is made and started again by the same command. Prints a
+kill -9 at random moments after its first steps and started again by the same command. Prints a
 Markdown table of the kills and the greatest differences of losses, metrics and final weights, and
 draws both curves into SCRATCH/kills.png.
 """
 
 import argparse
+import contextlib
 import csv
 import random
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -35,44 +37,48 @@ def main(argv=None):
     alone, killed = flags.scratch / "alone", flags.scratch / "killed"
     command = [sys.executable, "-m", "cbed_tf", "train", f"--data_dir={flags.data_dir}"]
     command += words[split + 1 :]
-    seconds = train_alone([*command, f"--run_dir={alone}"])
-    # So short that they suffice for all kills, though each costs what was not saved.
-    longest = 1.5 * seconds / (flags.kills + 1)
+    seconds = train_alone([*command, f"--run_dir={alone}"], alone)
+    longest = 2 * seconds / (flags.kills + 1)
     kills = train_killed([*command, f"--run_dir={killed}"], killed, flags, longest)
     print_table(kills)
     print(f"\n{compare(alone, killed)}")
     draw(flags.scratch / "kills.png", alone, killed, kills)
 
 
-def start(command):
-    """Starts a training; returns it when its first step begins."""
+def start(command, run_dir):
+    """Starts a training; returns it when it has saved a step of its own."""
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    for line in process.stderr:
-        if line.startswith("training "):
-            return process
-    raise RuntimeError(f"the training ended with {process.wait()} before it began")
+    lines = iter(process.stderr.readline, "")
+    if not any(line.startswith("training ") for line in lines):
+        raise RuntimeError(f"the training ended with {process.wait()} before it began")
+    threading.Thread(target=process.stderr.read, daemon=True).start()
+    states = set()
+    while len(states) < 3 and process.poll() is None:  # the one before, the beginning's, a step's
+        with contextlib.suppress(FileNotFoundError):
+            states.add((run_dir / STATE_NAME).stat().st_mtime_ns)
+        time.sleep(0.01)
+    return process
 
 
-def train_alone(command):
-    """Returns the seconds that learning took."""
-    process = start(command)
+def train_alone(command, run_dir):
+    """Returns the seconds that learning took, from the first step on."""
+    process = start(command, run_dir)
     began = time.monotonic()
-    process.communicate()
-    assert process.returncode == 0
+    assert process.wait() == 0
     return time.monotonic() - began
 
 
 def train_killed(command, run_dir, flags, longest):
-    """Returns (seconds after the start, epochs and steps that are saved then) of each kill."""
+    """Returns (seconds from its first step on, epochs and steps that are saved) of each kill."""
     dice, kills = random.Random(flags.seed), []
     while True:
-        process = start(command)
+        process = start(command, run_dir)
         seconds = dice.uniform(0, longest)
         try:
-            process.communicate(timeout=seconds if len(kills) < flags.kills else None)
+            process.wait(timeout=seconds if len(kills) < flags.kills else None)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.communicate()
+            process.wait()
             position = read_state(run_dir / STATE_NAME)[1].position
             kills.append((seconds, position.epoch, position.step))
             continue
@@ -81,7 +87,7 @@ def train_killed(command, run_dir, flags, longest):
 
 
 def print_table(kills):
-    print("| kill | seconds after the start | goes on after epochs | and steps |")
+    print("| kill | seconds after a first step | goes on after epochs | and steps |")
     print("| ---: | ---: | ---: | ---: |")
     for number, (seconds, epochs, steps) in enumerate(kills, start=1):
         print(f"| {number} | {seconds:.1f} | {epochs} | {steps} |", flush=True)

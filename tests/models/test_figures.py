@@ -5,23 +5,6 @@ from matplotlib.image import imread
 from models import figures
 
 
-def test_training_curve_has_a_panel_for_the_loss_and_each_target(tmp_path):
-    history = {"loss": [3.0, 2.0], "val_loss": [3.0, 2.5], "space_group_loss": [3.0, 2.0]}
-    figures.save_training_curve(tmp_path / "one.png", history)
-    figures.save_training_curve(
-        tmp_path / "two.png",
-        {**history, "space_group_top1": [0.1, 0.5], "space_group_top5": [0, 1]},
-    )
-    one, two = imread(tmp_path / "one.png"), imread(tmp_path / "two.png")
-    assert two.shape[0] == one.shape[0]
-    assert two.shape[1] == 2 * one.shape[1]
-
-
-def test_nothing_is_drawn_before_the_first_epoch(tmp_path):
-    figures.save_training_curve(tmp_path / "curve.png", {})
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_patterns_have_a_row_for_each_view(tmp_path):
     stacks = np.random.default_rng(0).random((2, 3, 24, 32), np.float32)
     stacks[0, 0, 0, 0] = np.nan

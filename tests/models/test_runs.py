@@ -19,6 +19,13 @@ def test_claimed_folder_holds_the_flags(tmp_path):
     assert (run_dir / "run.flags").read_text() == "--seed=1\n--epochs=2\n"
 
 
+def test_a_state_without_flags_is_left_alone(tmp_path):
+    (tmp_path / "state.npz").touch()
+    with pytest.raises(CbedError, match="already holds a run"):
+        claim(tmp_path)
+    assert os.listdir(tmp_path) == ["state.npz"]
+
+
 @pytest.mark.parametrize("name", ["run.json", "log.csv", "best.keras", "last.keras"])
 @pytest.mark.parametrize("has_flags", [True, False])
 def test_folder_of_a_run_is_refused_and_left_alone(tmp_path, name, has_flags):
@@ -35,7 +42,8 @@ def test_an_unfinished_run_is_taken_up_wherever_it_lies(tmp_path):
     claim(tmp_path)
     for name in ("state.npz", "log.csv", "last.keras", ".best.keras.1.tmp.keras", ".log.csv.1.tmp"):
         (tmp_path / name).write_text("so far")
-    claim(tmp_path, ["# another comment", "--run_dir=/elsewhere", *FLAGS[2:]])
+    elsewhere = ["--run_dir=/elsewhere", "--strategy=mirrored", "--checkpoint_minutes=1.0"]
+    claim(tmp_path, ["# another comment", *elsewhere, *FLAGS[2:]])
     assert (tmp_path / "run.flags").read_text().splitlines() == FLAGS
     assert sorted(os.listdir(tmp_path)) == ["last.keras", "log.csv", "run.flags", "state.npz"]
 

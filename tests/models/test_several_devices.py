@@ -117,3 +117,19 @@ def test_a_batch_must_be_cut_evenly(toy_dataset):
     options = TrainingOptions(batch_size=32)
     with pytest.raises(CbedError, match="batch_size is 32, should be a multiple of the 3 devices"):
         TrainingData(toy_dataset, None, options, Three())
+
+
+def test_local_workers_of_another_strategy_are_a_usage_error(toy_dataset, tmp_path, capsys):
+    words = [*words_of(toy_dataset, tmp_path / "run"), "--local_workers=2", "--strategy=mirrored"]
+    assert main(words) == 2
+    assert "--local_workers is for --strategy=multi_worker" in capsys.readouterr().err
+
+
+def test_without_machines_multi_worker_says_how_to_try_it_out(
+    toy_dataset, tmp_path, capsys, monkeypatch
+):
+    for name in ("TF_CONFIG", "SLURM_PROCID"):
+        monkeypatch.delenv(name, raising=False)
+    assert main([*words_of(toy_dataset, tmp_path / "run"), "--strategy=multi_worker"]) == 1
+    assert "try it out with --local_workers=2" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
