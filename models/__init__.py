@@ -8,16 +8,16 @@ import importlib
 from typing import Any
 
 _HOMES = {
-    "AugmentedModel": "models.augmented",
-    "build_model": "models.network",
-    "Learner": "models.learner",
-    "compile_model": "models.compiling",
-    "TrainingOptions": "models.options",
-    "train": "models.training",
+    "AugmentedModel": "models.learning.augmented",
+    "build_model": "models.networks.network",
+    "Learner": "models.learning.learner",
+    "compile_model": "models.learning.compiling",
+    "TrainingOptions": "models.learning.options",
+    "train": "models.training.train",
     "evaluate": "models.evaluation",
-    "predict": "models.prediction",
-    "export_model": "models.export",
-    "load_trained_model": "models.runs",
+    "predict": "models.prediction.predict",
+    "export_model": "models.exporting.export",
+    "load_trained_model": "models.saving.runs",
 }
 __all__ = sorted(_HOMES)
 

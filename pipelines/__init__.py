@@ -3,9 +3,9 @@
 Builds on `cbed_tf` (what a sample is, where it lies) and is built upon by `models`.
 """
 
-from pipelines.augmentation import Augment, Augmentation, augment_dataset
-from pipelines.loading import load_dataset
-from pipelines.order import Position
+from pipelines.augmentation.augment import Augment, Augmentation, augment_dataset
+from pipelines.reading.loading import load_dataset
+from pipelines.reading.order import Position
 from pipelines.scaling import IntensityScaling
 from pipelines.targets import TARGETS, Target, get_targets
 

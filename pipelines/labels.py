@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
+from cbed_tf.dataset.manifest import Manifest
 from cbed_tf.errors import CbedError
-from cbed_tf.manifest import Manifest
 from pipelines.targets import CLASSES, Target
 
 BALANCED = "balanced"

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from cbed_tf.encoding import LARGEST_CODE
+from cbed_tf.dataset.encoding import LARGEST_CODE
 from cbed_tf.schema import IMAGE, PATTERN_MAX
 
 POWER = "power"
@@ -106,6 +106,6 @@ def positive(x: Any) -> Any:
 
 
 def _decode_roots(encoded: dict[str, Any]) -> Any:
-    """Returns fourth roots of the intensities; `cbed_tf.encoding.encode_stack` is the way there."""
+    """Returns fourth roots of the intensities; `encode_stack` is the way there."""
     largest = ops.sqrt(ops.sqrt(positive(encoded[PATTERN_MAX.name])))
     return ops.cast(encoded[IMAGE], "float32") * (largest / LARGEST_CODE)[..., None, None]

@@ -2,7 +2,7 @@
 
 One key names the record field, the dataset entry, the head, the loss, the metric prefix and the
 prediction column. Space-group knowledge comes from `cbed_tf.crystal`, the network parts that answer
-are in `models.heads`.
+are in `models.networks.heads`.
 """
 
 import dataclasses

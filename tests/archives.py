@@ -3,7 +3,7 @@
 import h5py
 import numpy as np
 
-from cbed_tf.synthetic import synthetic_attributes, synthetic_stack
+from cbed_tf.archive.synthetic import synthetic_attributes, synthetic_stack
 
 FLOATS = ("semi_angles_rad", "d_hkls_angstrom", "abc_angstrom", "angles_degree", "y_dirs")
 

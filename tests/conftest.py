@@ -7,8 +7,8 @@ import pytest
 from archives import write_archive
 
 import cbed_tf
-from cbed_tf.convert import convert_archive
-from cbed_tf.plan import ConvertOptions
+from cbed_tf.conversion.convert import convert_archive
+from cbed_tf.conversion.plan import ConvertOptions
 
 
 @pytest.fixture

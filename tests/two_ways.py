@@ -9,9 +9,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from cbed_tf.archive.hdf5_attributes import READ_ERRORS, convert_stored, read_attribute
+from cbed_tf.archive.hdf5_headers import open_headers
 from cbed_tf.errors import SampleError
-from cbed_tf.hdf5_attributes import READ_ERRORS, convert_stored, read_attribute
-from cbed_tf.hdf5_headers import open_headers
 from cbed_tf.schema import ATTRIBUTES
 
 

@@ -13,14 +13,15 @@ import sys
 
 from absl import flags
 
-from cbed_tf import command_line, dask_engine, engine
-from cbed_tf.convert import convert_archive
-from cbed_tf.encoding import ENCODINGS, FLOAT32
+from cbed_tf import command_line
+from cbed_tf.commands.flags import define_input_dir, define_swmr, define_workers
+from cbed_tf.conversion.convert import convert_archive
+from cbed_tf.conversion.plan import ConvertOptions
+from cbed_tf.conversion.splits import DEFAULT_FRACTIONS, RESPLITS
+from cbed_tf.dataset.encoding import ENCODINGS, FLOAT32
+from cbed_tf.dataset.manifest import REJECTED_NAME, Manifest
 from cbed_tf.errors import CbedError
-from cbed_tf.flags import define_input_dir, define_swmr, define_workers
-from cbed_tf.manifest import REJECTED_NAME, Manifest
-from cbed_tf.plan import ConvertOptions
-from cbed_tf.splits import DEFAULT_FRACTIONS, RESPLITS
+from cbed_tf.processes import dask_engine, engine
 
 AFTER_INTERRUPTION = "the same command goes on where this one stopped"
 FLAGS = flags.FlagValues()

@@ -18,12 +18,14 @@ from pathlib import Path
 
 from absl import flags
 
-from cbed_tf import command_line, engine, report
+from cbed_tf import command_line
+from cbed_tf.commands.flags import define_input_dir, define_swmr, define_workers
 from cbed_tf.errors import CbedError
-from cbed_tf.flags import define_input_dir, define_swmr, define_workers
-from cbed_tf.sample import find_sample
-from cbed_tf.survey import survey_archive
-from cbed_tf.survey_report import verdicts
+from cbed_tf.inspection import report
+from cbed_tf.inspection.sample import find_sample
+from cbed_tf.inspection.survey import survey_archive
+from cbed_tf.inspection.survey_report import verdicts
+from cbed_tf.processes import engine
 
 FLAGS = flags.FlagValues()
 define_input_dir(FLAGS)

@@ -12,8 +12,8 @@ import sys
 from absl import flags
 
 from cbed_tf import command_line
-from cbed_tf.flags import define_input_dir, define_swmr, define_workers
-from cbed_tf.verify import verify_dataset
+from cbed_tf.commands.flags import define_input_dir, define_swmr, define_workers
+from cbed_tf.conversion.verify import verify_dataset
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("data_dir", None, "The data set.", required=True, flag_values=FLAGS)

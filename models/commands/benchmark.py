@@ -16,7 +16,7 @@ from absl import flags
 from cbed_tf.command_line import UsageError
 from cbed_tf.durable import write_atomically
 from cbed_tf.schema import SPLITS
-from models.options import READERS
+from models.learning.options import READERS
 
 NO_MODEL = "none"
 FLAGS = flags.FlagValues()
@@ -49,10 +49,10 @@ def main() -> None:
     output = _path("output", ".json")
     figure = _path("figure", ".png")
     # Imported here: TensorFlow takes seconds, and --help or a wrong flag should not wait for it.
-    from models.training_step import make_train_step
-    from pipelines.benchmark import measure
-    from pipelines.benchmark_chart import draw_speeds
-    from pipelines.benchmark_report import as_document, as_text, judge
+    from models.learning.training_step import make_train_step
+    from pipelines.inspection.benchmark import measure
+    from pipelines.inspection.benchmark_chart import draw_speeds
+    from pipelines.inspection.benchmark_report import as_document, as_text, judge
 
     step = None
     if FLAGS.backbone != NO_MODEL:

@@ -12,7 +12,7 @@ from pathlib import Path
 from absl import flags
 
 from cbed_tf.schema import SPLITS
-from models.flags import define_batch_size, define_checkpoint, define_run_dir
+from models.commands.flags import define_batch_size, define_checkpoint, define_run_dir
 
 FLAGS = flags.FlagValues()
 define_run_dir(FLAGS)

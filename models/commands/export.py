@@ -12,7 +12,7 @@ answers anything else than the run's model. Prints its size and how long it take
 
 from absl import flags
 
-from models.flags import define_calibrated, define_checkpoint, define_run_dir
+from models.commands.flags import define_calibrated, define_checkpoint, define_run_dir
 
 FLAGS = flags.FlagValues()
 define_run_dir(FLAGS)
@@ -23,7 +23,7 @@ flags.DEFINE_string("output", None, "New folder.", required=True, flag_values=FL
 
 def main() -> None:
     """Exports, says what came of it."""
-    from models.export import export_model  # TensorFlow; --help should not wait for it
+    from models.exporting.export import export_model  # TensorFlow; --help should not wait for it
 
     done = export_model(FLAGS.run_dir, FLAGS.output, FLAGS.checkpoint, FLAGS.calibrated)
     print(f"{done.path}: {done.size_bytes / 2**20:.1f} MiB, {done.parameters:,} parameters")

@@ -18,8 +18,13 @@ from absl import flags
 
 from cbed_tf import command_line
 from cbed_tf.errors import CbedError
-from models.flags import define_batch_size, define_calibrated, define_checkpoint, define_run_dir
-from models.known_inputs import parse_known
+from models.commands.flags import (
+    define_batch_size,
+    define_calibrated,
+    define_checkpoint,
+    define_run_dir,
+)
+from models.prediction.known_inputs import parse_known
 
 FLAGS = flags.FlagValues()
 define_run_dir(FLAGS)
@@ -62,7 +67,7 @@ flags.DEFINE_bool(
 def main() -> int:
     """Predicts, says how many."""
     known = _known()
-    from models.prediction import predict  # TensorFlow; --help should not wait for it
+    from models.prediction.predict import predict  # TensorFlow; --help should not wait for it
 
     outcome = predict(
         FLAGS.run_dir,

@@ -16,9 +16,9 @@ from absl import flags
 
 from cbed_tf.command_line import UsageError
 from cbed_tf.errors import CbedError
-from models import options
-from models.launching import LocalWorkers
-from models.option_fields import define_flags
+from models.distribution.launching import LocalWorkers
+from models.learning import options
+from models.learning.option_fields import define_flags
 
 AFTER_INTERRUPTION = "the same command goes on where this one stopped"
 FLAGS = flags.FlagValues()
@@ -68,7 +68,9 @@ def main() -> int | None:
     chosen = options_from_flags()
     if FLAGS.local_workers > 1:
         return launch(chosen, FLAGS.local_workers)
-    from models.training import train  # TensorFlow; --help and wrong flags should not wait for it
+    from models.training.train import (
+        train,  # TensorFlow; --help and wrong flags should not wait for it
+    )
 
     train(FLAGS.data_dir, FLAGS.run_dir, chosen)
     return None

@@ -9,15 +9,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cbed_tf.encoding import decode_stack
-from cbed_tf.manifest import Manifest
-from cbed_tf.progress import Progress
+from cbed_tf.dataset.encoding import decode_stack
+from cbed_tf.dataset.manifest import Manifest
+from cbed_tf.processes.progress import Progress
 from cbed_tf.schema import IMAGE, PATTERN_MAX
 from models.evaluation.worst import Mistake, WorstMistakes, severities
-from models.network import front_for, known_inputs
-from models.probabilities import SPACE_GROUP
+from models.networks.network import front_for, known_inputs
+from models.networks.probabilities import SPACE_GROUP
 from pipelines import TARGETS, Target, load_dataset
-from pipelines.remote import load_index
+from pipelines.reading.remote import load_index
 from pipelines.targets import CLASSES
 
 _SHOWN_MISTAKES = 12

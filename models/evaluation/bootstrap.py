@@ -9,7 +9,7 @@ from collections.abc import Hashable, Iterator, Mapping
 
 import numpy as np
 
-from cbed_tf.progress import Progress
+from cbed_tf.processes.progress import Progress
 from models.evaluation.measures import Measure
 
 LEVEL = 0.95

@@ -4,10 +4,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from models.calibration import apply_temperature, fit_temperature
 from models.evaluation.reliability import Reliability, cross_fitted, reliability
 from models.evaluation.tasks import Task, implied_tasks
-from models.probabilities import COARSER, SPACE_GROUP
+from models.networks.probabilities import COARSER, SPACE_GROUP
+from models.prediction.calibration import apply_temperature, fit_temperature
 from pipelines.targets import CLASSES
 
 DEV = "dev"

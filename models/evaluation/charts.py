@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cbed_tf import crystal
-from cbed_tf.charts import SYSTEM_COLOURS
+from cbed_tf.inspection.charts import SYSTEM_COLOURS
 from models.evaluation.reliability import BINS, Reliability
 from models.evaluation.tables import metric_title
-from models.metrics import headline_names
+from models.learning.metrics import headline_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

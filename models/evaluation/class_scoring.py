@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from cbed_tf.manifest import Manifest
+from cbed_tf.dataset.manifest import Manifest
 from models.evaluation import measures, scores
 from models.evaluation.measures import Scored
 from models.evaluation.tasks import Task
-from models.probabilities import COARSER, SPACE_GROUP, coarse_labels, coarsen
+from models.networks.probabilities import COARSER, SPACE_GROUP, coarse_labels, coarsen
 from pipelines.targets import TARGETS, Target, space_groups_of_class
 
 _TOP5_FROM_CLASSES = 8

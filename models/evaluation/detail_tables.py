@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cbed_tf import crystal
-from cbed_tf.document import Cell, Table
+from cbed_tf.inspection.document import Cell, Table
 from cbed_tf.notation import space_group_notation
 from models.evaluation.number_scoring import NORMAL_COVERAGE
 from models.evaluation.tables import number, span, title, unit
-from models.probabilities import COARSER
+from models.networks.probabilities import COARSER
 
 # More rows than this are shown only when asked for.
 _OPEN_ROWS = 20

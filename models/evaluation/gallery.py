@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from cbed_tf import crystal
-from cbed_tf.document import Cell, Picture
 from cbed_tf.figures import Panels, as_png, panels_figure
+from cbed_tf.inspection.document import Cell, Picture
 from cbed_tf.notation import formula_notation, space_group_notation
 from models.evaluation.answers import Answers, main_target
 from models.evaluation.tables import UNITS
 from models.evaluation.worst import Mistake
-from models.probabilities import SPACE_GROUP
+from models.networks.probabilities import SPACE_GROUP
 from pipelines.targets import CLASSES, TARGETS, Target
 
 

@@ -6,10 +6,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from models import runs
 from models.evaluation.answers import Answers
 from models.evaluation.calibrating import Calibrated
 from models.evaluation.tasks import Task
+from models.saving import runs
 
 
 @dataclasses.dataclass(frozen=True)

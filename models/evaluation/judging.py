@@ -8,11 +8,10 @@ from typing import Any
 
 import keras
 
+from cbed_tf.dataset.manifest import Manifest
 from cbed_tf.durable import write_atomically
 from cbed_tf.errors import CbedError
-from cbed_tf.manifest import Manifest
 from cbed_tf.schema import IMAGE
-from models import calibration, runs
 from models.evaluation.answers import ask
 from models.evaluation.bootstrap import Bootstrap
 from models.evaluation.calibrating import DEV, calibrate, fit_temperatures
@@ -21,8 +20,10 @@ from models.evaluation.page import report_page
 from models.evaluation.pictures import draw, save_pictures
 from models.evaluation.results import metrics_document
 from models.evaluation.tasks import sample_tasks
-from models.network import known_inputs
-from pipelines.remote import load_manifest
+from models.networks.network import known_inputs
+from models.prediction import calibration
+from models.saving import runs
+from pipelines.reading.remote import load_manifest
 from pipelines.targets import CLASSES
 
 _LOG = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cbed_tf.manifest import Manifest
+from cbed_tf.dataset.manifest import Manifest
 from models.evaluation import measures, scores
 from models.evaluation.measures import Scored
 from models.evaluation.tasks import Task

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cbed_tf.charts import as_svg
-from cbed_tf.document import Block, Gallery, Heading, Paragraph, Picture, as_html
+from cbed_tf.inspection.charts import as_svg
+from cbed_tf.inspection.document import Block, Gallery, Heading, Paragraph, Picture, as_html
 from models.evaluation import charts, detail_tables
 from models.evaluation.gallery import mistake_pictures
 from models.evaluation.judged import Judged, read_history
@@ -17,7 +17,7 @@ from models.evaluation.tables import (
     span,
     title,
 )
-from models.probabilities import COARSER, SPACE_GROUP
+from models.networks.probabilities import COARSER, SPACE_GROUP
 from pipelines.targets import FRACTIONS, QUANTITY
 
 if TYPE_CHECKING:

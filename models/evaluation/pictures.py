@@ -15,7 +15,7 @@ from models.evaluation.scores import confusion, element_scores
 from models.evaluation.tables import UNITS, component_titles, title
 from models.evaluation.tasks import IMPLIED, Task
 from models.figures import save_figure
-from models.probabilities import SPACE_GROUP
+from models.networks.probabilities import SPACE_GROUP
 from pipelines.targets import FRACTIONS, QUANTITY
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ import dataclasses
 
 import numpy as np
 
-from models.calibration import apply_temperature, fit_temperature
 from models.evaluation.tasks import Task
-from models.probabilities import TINY
+from models.networks.probabilities import TINY
+from models.prediction.calibration import apply_temperature, fit_temperature
 
 BINS = 15
 _SIMULATIONS = 400

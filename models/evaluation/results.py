@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cbed_tf.manifest import Manifest
+from cbed_tf.dataset.manifest import Manifest
 from models.evaluation.bootstrap import LEVEL, Bootstrap
 from models.evaluation.calibrating import DEV
 from models.evaluation.comparison import add_comparison

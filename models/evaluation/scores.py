@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from models.probabilities import top_classes
+from models.networks.probabilities import top_classes
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from cbed_tf.manifest import Manifest
+from cbed_tf.dataset.manifest import Manifest
 from models.evaluation.bootstrap import interval
 from models.evaluation.class_scoring import class_facts, class_measures
 from models.evaluation.measures import Measure, Path

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cbed_tf.document import Cell, Table, as_text
+from cbed_tf.inspection.document import Cell, Table, as_text
 from models.evaluation.scoring import PER_MATERIAL
 from models.evaluation.tasks import IMPLIED
 from pipelines.targets import Target

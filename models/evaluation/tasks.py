@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from models.evaluation.answers import Answers
-from models.heads import STD
-from models.probabilities import (
+from models.networks.heads import STD
+from models.networks.probabilities import (
     COARSER,
     SPACE_GROUP,
     coarse_labels,

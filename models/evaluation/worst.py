@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from cbed_tf.manifest import Statistics
+from cbed_tf.dataset.manifest import Statistics
 from pipelines.targets import CLASSES, QUANTITY, Target
 
 

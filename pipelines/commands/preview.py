@@ -61,8 +61,8 @@ def main() -> None:
     if FLAGS.apart and not FLAGS.augment:
         raise UsageError("--apart needs --augment, to say what to draw")
     # Imported here: TensorFlow takes seconds, and --help or a wrong flag should not wait for it.
-    from pipelines import preview
-    from pipelines.augmentation import Augmentation
+    from pipelines.augmentation.augment import Augmentation
+    from pipelines.inspection import preview
 
     try:
         augmentation = Augmentation.parse(FLAGS.augment)

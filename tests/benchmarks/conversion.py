@@ -25,8 +25,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from cbed_tf.convert import convert_archive
-from cbed_tf.plan import ConvertOptions
+from cbed_tf.conversion.convert import convert_archive
+from cbed_tf.conversion.plan import ConvertOptions
 
 PART_SAMPLES = 240
 FEW_SAMPLES = 24  # FloatList is that slow

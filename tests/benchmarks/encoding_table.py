@@ -19,13 +19,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from cbed_tf.convert import convert_archive
-from cbed_tf.encoding import ENCODINGS, decode_stack
-from cbed_tf.manifest import load_index, load_manifest
-from cbed_tf.plan import ConvertOptions
+from cbed_tf.conversion.convert import convert_archive
+from cbed_tf.conversion.plan import ConvertOptions
+from cbed_tf.dataset.encoding import ENCODINGS, decode_stack
+from cbed_tf.dataset.manifest import load_index, load_manifest
 from pipelines import load_dataset
-from pipelines.benchmark import speed_of
-from pipelines.benchmark_stages import read_at_limit, read_dataset
+from pipelines.inspection.benchmark import speed_of
+from pipelines.inspection.benchmark_stages import read_at_limit, read_dataset
 
 
 def main():

@@ -17,12 +17,12 @@ import types
 import numpy as np
 import tensorflow as tf
 
-from cbed_tf.synthetic import synthetic_stack
-from models.compiling import compile_model
-from models.learner import Learner
-from models.network import build_model
+from cbed_tf.archive.synthetic import synthetic_stack
+from models.learning.compiling import compile_model
+from models.learning.learner import Learner
+from models.networks.network import build_model
 from pipelines import IntensityScaling, get_targets
-from pipelines.benchmark_stages import find_device, place_on
+from pipelines.inspection.benchmark_stages import find_device, place_on
 
 VIEWS = 3
 STEP_BATCHES = {"small": 8, "resnet50": 4}

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from models.reporting import PACE
-from models.runs import STATE_NAME, load_trained_model
-from models.state import read_state
+from models.reporting.reporting import PACE
+from models.saving.runs import STATE_NAME, load_trained_model
+from models.saving.state import read_state
 
 
 def main(argv=None):

@@ -16,7 +16,7 @@ sys.path[:0] = [str(Path(__file__).parents[1])]
 
 from archives import write_sample  # noqa: E402
 
-from cbed_tf.synthetic import synthetic_attributes  # noqa: E402
+from cbed_tf.archive.synthetic import synthetic_attributes  # noqa: E402
 
 SAMPLES_PER_FILE = 187_155 / 1_138
 SHARES = (("train", 0.791), ("dev", 0.109), ("test", 0.1))

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from cbed_tf.encoding import ENCODINGS
-from cbed_tf.manifest import Manifest, Shard, Split, save_index, save_manifest
-from cbed_tf.plan import ConvertOptions
-from cbed_tf.record import encode_head
+from cbed_tf.archive.synthetic import synthetic_attributes
+from cbed_tf.conversion.plan import ConvertOptions
+from cbed_tf.dataset.encoding import ENCODINGS
+from cbed_tf.dataset.manifest import Manifest, Shard, Split, save_index, save_manifest
+from cbed_tf.dataset.record import encode_head
 from cbed_tf.schema import FIELDS, as_column
-from cbed_tf.synthetic import synthetic_attributes
 
 IMAGE_SHAPE = (3, 4, 4)
 # 256 MiB of 3 MiB a sample.

@@ -21,7 +21,7 @@ sys.path[:0] = [str(Path(__file__).parent)]
 
 from process_memory import MB, resident_bytes  # noqa: E402
 
-from cbed_tf.manifest import load_manifest  # noqa: E402
+from cbed_tf.dataset.manifest import load_manifest  # noqa: E402
 from pipelines import load_dataset  # noqa: E402
 
 READERS = ("gather", "stream")

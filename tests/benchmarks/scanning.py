@@ -20,9 +20,10 @@ from pathlib import Path
 
 import h5py
 
-from cbed_tf import engine
-from cbed_tf.plan import ConvertOptions, load_plan, make_plan, save_plan
-from cbed_tf.scan import find_files, scan_archive
+from cbed_tf.archive.files import find_files
+from cbed_tf.archive.scan import scan_archive
+from cbed_tf.conversion.plan import ConvertOptions, load_plan, make_plan, save_plan
+from cbed_tf.processes import engine
 
 
 def plain_loop(archive):

@@ -26,12 +26,12 @@ from benchmarks.recipes import (
 from benchmarks.recipes.children import Child, ChildError
 
 from cbed_tf.__main__ import main
-from cbed_tf.convert import convert_archive
+from cbed_tf.conversion.convert import convert_archive
 from cbed_tf.errors import CbedError
 from models.commands import train
 from models.evaluation.tasks import Task, implied_tasks
 from pipelines import TARGETS
-from pipelines.remote import load_manifest
+from pipelines.reading.remote import load_manifest
 
 TOY_FLAGS = "--targets=space_group,abc_angstrom\n--batch_size=4\n"
 

@@ -20,8 +20,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from models.reporting import PACE
-from models.runs import load_trained_model
+from models.reporting.reporting import PACE
+from models.saving.runs import load_trained_model
 
 
 def main(argv=None):

@@ -1,6 +1,5 @@
-"""The `cbed` command as such: names, help, exit codes; and the rooms' one-way imports."""
+"""The `cbed` command as such: names, help, exit codes."""
 
-import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -11,31 +10,6 @@ import cbed_tf
 from cbed_tf.__main__ import COMMANDS, main
 
 ROOT = Path(cbed_tf.__file__).parents[1]
-MAY_IMPORT = {
-    "cbed_tf": {"cbed_tf"},
-    "pipelines": {"cbed_tf", "pipelines"},
-    "models": {"cbed_tf", "pipelines", "models"},
-}
-
-
-def imports_of(path):
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield node.module
-
-
-@pytest.mark.parametrize("room", MAY_IMPORT)
-def test_imports_run_one_way(room):
-    rooms = set(MAY_IMPORT)
-    for path in (ROOT / room).rglob("*.py"):
-        tops = {name.partition(".")[0] for name in imports_of(path)}
-        assert tops & rooms <= MAY_IMPORT[room], path
-        if room == "cbed_tf":
-            assert not tops & {"tensorflow", "keras"}, path
-        if path.name not in ("hdf5.py", "hdf5_attributes.py"):
-            assert "h5py" not in tops, path
 
 
 def test_without_words_it_lists_the_commands(capsys):

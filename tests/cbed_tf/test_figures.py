@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from cbed_tf import charts, figures
+from cbed_tf import figures
 from cbed_tf.figures import Panels, draw_patterns, for_display
+from cbed_tf.inspection import charts
 
 
 def sample(views=3, height=24, width=32, **attributes):

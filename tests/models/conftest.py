@@ -4,8 +4,8 @@ import pytest
 from archives import write_archive
 
 from cbed_tf.__main__ import main
-from cbed_tf.convert import convert_archive
-from cbed_tf.plan import ConvertOptions
+from cbed_tf.conversion.convert import convert_archive
+from cbed_tf.conversion.plan import ConvertOptions
 from pipelines import TARGETS
 
 

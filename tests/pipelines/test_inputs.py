@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cbed_tf.encoding import decode_stack, encode_stack
+from cbed_tf.dataset.encoding import decode_stack, encode_stack
+from cbed_tf.dataset.manifest import load_index
 from cbed_tf.errors import CbedError
-from cbed_tf.manifest import load_index
 from pipelines import Augment, Augmentation, IntensityScaling, load_dataset
-from pipelines.augment_samples import MixUp, PermuteViews
+from pipelines.augmentation.samples import MixUp, PermuteViews
 from pipelines.targets import INPUTS
 
 SEED = (3, 14)

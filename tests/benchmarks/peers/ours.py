@@ -2,8 +2,8 @@
 
 from benchmarks.peers.samples import LABEL, SPLIT
 
-from cbed_tf.convert import convert_archive
-from pipelines.benchmark_stages import read_at_limit, read_batches
+from cbed_tf.conversion.convert import convert_archive
+from pipelines.inspection.benchmark_stages import read_at_limit, read_batches
 
 
 def build(samples, folder):

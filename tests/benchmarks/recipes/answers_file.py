@@ -11,7 +11,7 @@ import numpy as np
 
 from cbed_tf.durable import write_columns
 from models.evaluation.tasks import Task
-from models.probabilities import SPACE_GROUP
+from models.networks.probabilities import SPACE_GROUP
 from pipelines.targets import TARGETS
 
 _IMPLIED = f"_from_{SPACE_GROUP}"

@@ -12,12 +12,12 @@ from pathlib import Path
 from benchmarks.recipes.answers_file import save_answers
 from benchmarks.recipes.trials import CHECKPOINTS, answers_path
 
-from models import runs
-from models.answering import AnsweringModel
 from models.evaluation.answers import ask
 from models.evaluation.tasks import sample_tasks
-from models.export_check import measure_latency
-from pipelines.remote import load_manifest
+from models.exporting.export_check import measure_latency
+from models.prediction.answering import AnsweringModel
+from models.saving import runs
+from pipelines.reading.remote import load_manifest
 
 BATCH_SIZES = (1, 32)
 

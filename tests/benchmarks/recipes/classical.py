@@ -27,9 +27,9 @@ from benchmarks.recipes.results import SCORES, judge  # noqa: E402
 
 from cbed_tf.errors import CbedError  # noqa: E402
 from models.evaluation.tasks import Task, implied_tasks  # noqa: E402
-from models.probabilities import SPACE_GROUP  # noqa: E402
+from models.networks.probabilities import SPACE_GROUP  # noqa: E402
 from pipelines import TARGETS, load_dataset  # noqa: E402
-from pipelines.remote import load_index, load_manifest  # noqa: E402
+from pipelines.reading.remote import load_index, load_manifest  # noqa: E402
 
 EXTENT = 32
 TREES = 500

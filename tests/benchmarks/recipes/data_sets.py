@@ -5,9 +5,9 @@ import json
 from benchmarks.recipes.children import run
 from benchmarks.recipes.prototypes import hold_out
 
+from cbed_tf.dataset.manifest import MANIFEST_NAME, REJECTED_NAME, load_manifest
 from cbed_tf.durable import write_atomically
 from cbed_tf.errors import CbedError
-from cbed_tf.manifest import MANIFEST_NAME, REJECTED_NAME, load_manifest
 
 # The split that is judged of each, by its name.
 DEV, PROTOTYPES = "dev", "prototypes"

@@ -9,7 +9,7 @@ from benchmarks.recipes.comparison import Classical
 from benchmarks.recipes.results import judge
 from benchmarks.recipes.trials import costs
 
-from cbed_tf.manifest import load_manifest
+from cbed_tf.dataset.manifest import load_manifest
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn")
 

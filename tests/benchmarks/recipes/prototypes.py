@@ -32,7 +32,7 @@ from benchmarks.peers.results import as_markdown  # noqa: E402
 
 from cbed_tf.durable import write_atomically  # noqa: E402
 from cbed_tf.errors import CbedError  # noqa: E402
-from cbed_tf.progress import Progress  # noqa: E402
+from cbed_tf.processes.progress import Progress  # noqa: E402
 
 INDEX_NAME = "index.json"
 TEST_FILE = "batch_test_0.h5"

@@ -7,8 +7,8 @@ import dataclasses
 from pathlib import Path
 
 from cbed_tf.errors import CbedError
-from models.option_fields import as_text, default_of
-from models.options import TrainingOptions
+from models.learning.option_fields import as_text, default_of
+from models.learning.options import TrainingOptions
 
 EXPERIMENTS = Path(__file__).parents[3] / "models" / "experiments"
 

@@ -13,7 +13,7 @@ import numpy as np
 from cbed_tf.errors import CbedError
 from models.evaluation.bootstrap import Bootstrap, interval
 from models.evaluation.scoring import SplitScores
-from models.probabilities import SPACE_GROUP
+from models.networks.probabilities import SPACE_GROUP
 from pipelines.targets import CLASSES, FRACTIONS, QUANTITY
 
 # Title and place of each score of the space group, by its name in results.json.

@@ -14,9 +14,9 @@ from benchmarks.recipes.budget import count_epochs, read_log
 from benchmarks.recipes.children import Child, check, run
 from benchmarks.recipes.recipe_list import Recipe
 
+from cbed_tf.dataset.manifest import load_manifest
 from cbed_tf.durable import write_atomically
 from cbed_tf.errors import CbedError
-from cbed_tf.manifest import load_manifest
 
 CHECKPOINTS = ("last", "best")
 _SECONDS_BETWEEN_LINES = 60.0

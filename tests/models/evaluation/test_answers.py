@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cbed_tf.manifest import load_index, load_manifest
+from cbed_tf.dataset.manifest import load_index, load_manifest
 from models import build_model, load_trained_model
 from models.evaluation.answers import ask, main_target
 from models.evaluation.worst import severities

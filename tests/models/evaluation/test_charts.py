@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from cbed_tf import crystal
-from cbed_tf.charts import as_svg
+from cbed_tf.inspection.charts import as_svg
 from models.evaluation import charts
 from models.evaluation.reliability import reliability
 

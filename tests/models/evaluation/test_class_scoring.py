@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cbed_tf import crystal
-from cbed_tf.manifest import Split
+from cbed_tf.dataset.manifest import Split
 from models.evaluation.class_scoring import class_facts, class_measures, training_counts
 from models.evaluation.tasks import Task, implied_tasks
 from pipelines import TARGETS

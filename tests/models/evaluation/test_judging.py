@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from cbed_tf.__main__ import main
+from cbed_tf.dataset.manifest import load_index
 from cbed_tf.errors import CbedError
-from cbed_tf.manifest import load_index
 from models import evaluate, load_trained_model
-from models.calibration import fit_temperature, load_temperatures
+from models.prediction.calibration import fit_temperature, load_temperatures
 from pipelines import load_dataset
 
 PNG = b"\x89PNG\r\n\x1a\n"

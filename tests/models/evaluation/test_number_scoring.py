@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from cbed_tf.manifest import Statistics
+from cbed_tf.dataset.manifest import Statistics
 from models.evaluation import number_scoring
 from models.evaluation.tasks import Task
 from pipelines import TARGETS

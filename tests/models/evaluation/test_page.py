@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cbed_tf import crystal
-from cbed_tf.manifest import Split, Statistics
+from cbed_tf.dataset.manifest import Split, Statistics
 from models.evaluation.answers import Answers
 from models.evaluation.bootstrap import Bootstrap
 from models.evaluation.calibrating import calibrate

@@ -3,10 +3,10 @@ import math
 import numpy as np
 import pytest
 
-from models.calibration import apply_temperature, fit_temperature
 from models.evaluation.calibrating import calibrate, fit_temperatures
 from models.evaluation.reliability import BINS, cross_fitted, reliability
 from models.evaluation.tasks import Task, implied_tasks
+from models.prediction.calibration import apply_temperature, fit_temperature
 from pipelines import TARGETS
 
 SYSTEM = TARGETS["crystal_system"]

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from cbed_tf.manifest import Split, Statistics
+from cbed_tf.dataset.manifest import Split, Statistics
 from models.evaluation.bootstrap import Bootstrap
 from models.evaluation.comparison import add_comparison
 from models.evaluation.scoring import SplitScores, put

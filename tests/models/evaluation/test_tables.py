@@ -1,6 +1,6 @@
 import pytest
 
-from cbed_tf.document import as_text
+from cbed_tf.inspection.document import as_text
 from models.evaluation import detail_tables, tables
 
 

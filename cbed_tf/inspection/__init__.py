@@ -1,0 +1,1 @@
+"""What people want to know of an archive or a sample, as text, as a web page or as a picture."""

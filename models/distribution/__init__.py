@@ -1,0 +1,1 @@
+"""Several devices and machines: which there are, and how a training is spread over them."""

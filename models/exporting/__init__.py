@@ -1,0 +1,1 @@
+"""A run's model as SavedModel for other programs: written, checked, timed."""

@@ -1,0 +1,1 @@
+"""What is learned: settings, losses, metrics, optimizer, and the form that is fitted."""

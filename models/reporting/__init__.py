@@ -1,0 +1,1 @@
+"""What a training says while it runs: a bar or lines, log.csv, events, pictures."""

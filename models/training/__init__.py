@@ -1,0 +1,1 @@
+"""The training itself: a loop of steps that can be ended and continued anywhere."""

@@ -1,0 +1,1 @@
+"""What crystal, microscope or detector might have done otherwise; labels follow."""

@@ -1,0 +1,1 @@
+"""Shards -> samples in a seeded order: positioned reads (`gather`) or tf.data's (`stream`)."""
