@@ -152,8 +152,8 @@ def _intensities(run_dir: str | os.PathLike) -> training_intensities.TrainingInt
     intensities = training_intensities.load(run_dir)
     if intensities is None:
         _LOG.info(
-            "nothing tells how bright the training's patterns were (no %s in the run, no data set "
-            "where it was): the brightness of these is not checked",
+            "nothing tells how bright the training's patterns were (no %s in the run): the "
+            "brightness of these is not checked",
             training_intensities.FILE_NAME,
         )
     return intensities

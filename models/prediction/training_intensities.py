@@ -5,8 +5,7 @@ already taken it, or that were normalised, and little in a single pattern proves
 patterns of one origin agree in their brightest pixel and in how many orders of magnitude they
 span, and both change when intensities are scaled.
 
-RUN/intensities.json holds this for a run; without it, it is read from the data set that
-RUN/run.flags names, where that is at hand.
+`cbed train` leaves it in RUN/intensities.json.
 """
 
 import dataclasses
@@ -20,8 +19,7 @@ from cbed_tf.archive.checks import check_stack
 from cbed_tf.durable import write_atomically
 from cbed_tf.errors import CbedError, SampleError
 from cbed_tf.schema import IMAGE
-from models.saving import runs
-from pipelines.reading.remote import is_url, load_index, load_manifest
+from pipelines.reading.remote import load_index, load_manifest
 
 FILE_NAME = "intensities.json"
 # Unseen materials go beyond the extremes of the training ones, but not by much. A fourth root
@@ -137,30 +135,15 @@ def save(run_dir: str | os.PathLike, intensities: TrainingIntensities) -> None:
 
 
 def load(run_dir: str | os.PathLike) -> TrainingIntensities | None:
-    """Returns the intensities that a run was trained on, None where nothing tells them.
+    """Returns the intensities that a run was trained on, None where the run does not say.
 
     Raises:
       CbedError: RUN/intensities.json is damaged.
     """
     path = Path(run_dir) / FILE_NAME
-    if path.exists():
-        try:
-            return TrainingIntensities(**json.loads(path.read_text()))
-        except (OSError, ValueError, TypeError) as error:
-            raise CbedError(f"{path} cannot be read: {error}") from error
-    data_dir = _data_dir(Path(run_dir))
-    if data_dir is None or is_url(data_dir):
+    if not path.exists():
         return None
     try:
-        return measure(data_dir)
-    except CbedError:
-        return None
-
-
-def _data_dir(run_dir: Path) -> str | None:
-    path = run_dir / runs.FLAGS_NAME
-    for line in path.read_text().splitlines() if path.exists() else ():
-        name, _, value = line.partition("=")
-        if name == "--data_dir":
-            return value
-    return None
+        return TrainingIntensities(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise CbedError(f"{path} cannot be read: {error}") from error

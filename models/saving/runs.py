@@ -5,6 +5,7 @@ RUN/log.csv              losses, metrics and pace by epoch; `val_` are those of 
 RUN/best.keras           the model at its lowest dev loss (training loss where there is no dev)
 RUN/last.keras           the model after its last epoch
 RUN/training-curve.png
+RUN/intensities.json     how bright the training's patterns are, to refuse scaled ones later
 RUN/tensorboard/         for `tensorboard --logdir=RUN/tensorboard`
 RUN/state.npz            all that an unfinished run needs to go on; gone when it is finished
 RUN/run.json             what a finished run came to and cost

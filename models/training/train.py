@@ -24,6 +24,7 @@ from models.distribution.strategies import (
     name_lost_machines,
 )
 from models.learning.options import TrainingOptions
+from models.prediction import training_intensities
 from models.reporting.display import Display
 from models.reporting.reporting import NoReporting, Reporting, history_of
 from models.saving import runs
@@ -89,6 +90,8 @@ def _train(
     steps = Steps(fitted, strategy, data.element_spec)
     progress = _restore(run_dir, steps, data)
     is_chief = cluster is None or cluster.is_chief
+    if is_chief:
+        training_intensities.save(run_dir, training_intensities.measure(data_dir))
     checkpoints = Checkpoints(run_dir, fitted, model, options.checkpoint_minutes, is_chief)
     display = Display(options.epochs, data.samples)
     reporting = Reporting(run_dir, display) if is_chief else NoReporting()

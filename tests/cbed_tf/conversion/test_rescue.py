@@ -22,7 +22,7 @@ VICTIMS = ("sample_1_0", "sample_2_1")
 # Python runs a module of this name in every process that starts.
 CRASHES = """
 import os, signal
-from cbed_tf.hdf5 import ArchiveFile
+from cbed_tf.archive.hdf5 import ArchiveFile
 
 def deadly(self, group, *rest):
     if self.path.name == "batch_train_0.h5" and group in {victims}:

@@ -1,5 +1,4 @@
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -108,16 +107,11 @@ def test_missing_views_are_left_out_where_the_model_can_do_so():
         check_raw(stack, seen, missing_views=True)
 
 
-def test_a_run_knows_them_by_its_file_or_its_data_set(toy_run, toy_dataset, tmp_path):
+def test_a_run_knows_them(toy_run, toy_dataset, tmp_path):
     assert training_intensities.load(toy_run) == measure(toy_dataset)
-    shutil.copy(toy_run / "run.flags", tmp_path)
+    assert training_intensities.load(tmp_path) is None
     training_intensities.save(tmp_path, SEEN)
     assert training_intensities.load(tmp_path) == SEEN
     (tmp_path / "intensities.json").write_text(json.dumps({"dimmest": 1}))
     with pytest.raises(CbedError, match="intensities.json cannot be read"):
         training_intensities.load(tmp_path)
-    (tmp_path / "intensities.json").unlink()
-    (tmp_path / "run.flags").write_text("--data_dir=/nowhere\n")
-    assert training_intensities.load(tmp_path) is None
-    (tmp_path / "run.flags").unlink()
-    assert training_intensities.load(tmp_path) is None

@@ -20,6 +20,7 @@ def read_log(run_dir):
 def test_run_folder_is_complete(toy_run):
     assert {path.name for path in toy_run.iterdir()} >= {
         "best.keras",
+        "intensities.json",
         "last.keras",
         "log.csv",
         "run.flags",

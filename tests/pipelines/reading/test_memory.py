@@ -8,7 +8,7 @@ import pytest
 
 _COUNT_FAULTS = """
 import resource, sys, threading
-from pipelines.memory import keep_freed_memory
+from pipelines.reading.memory import keep_freed_memory
 
 def fill(times):
     for _ in range(times):
