@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from benchmarks import first_layer, growth, memory, shuffling
+from benchmarks import first_layer, growth, kills, memory, shuffling, workers
 from made_dataset import make_dataset, row_of
 
 from pipelines import load_dataset
@@ -88,3 +88,44 @@ def test_turns_are_taken():
         "b": 2,
     }
     assert called == ["a", "b"] * 3
+
+
+def write_log(folder, *losses):
+    rows = [f"{epoch},{loss},{2 * loss},0.5" for epoch, loss in enumerate(losses, start=1)]
+    folder.mkdir()
+    (folder / "log.csv").write_text("\n".join(["epoch,loss,val_loss,waiting_share", *rows]) + "\n")
+    return folder
+
+
+def test_curves_of_a_killed_training_are_drawn(tmp_path):
+    alone, killed = (write_log(tmp_path / name, 3.0, 2.5) for name in ("alone", "killed"))
+
+    np.testing.assert_array_equal(kills.read_curves(alone)["val_loss"], [6.0, 5.0])
+    assert "waiting_share" not in kills.read_curves(alone)
+    kills.draw(tmp_path / "kills.png", alone, killed, [(1.5, 1, 2)])
+    assert (tmp_path / "kills.png").stat().st_size > 10_000
+
+
+def test_the_greatest_difference_is_found():
+    ones, others = [np.zeros((2, 3)), np.ones(2)], [np.zeros((2, 3)), np.array([1.0, 0.75])]
+
+    assert workers.greatest(ones, others) == 0.25
+
+
+@pytest.mark.slow
+def test_a_training_is_killed_and_compared(sample_dataset, tmp_path, capfd):
+    train = ["--epochs=3", "--batch_size=8", "--targets=space_group"]
+    kills.main([str(sample_dataset), str(tmp_path), "--kills=2", "--", *train])
+
+    assert "of the final weights: 0\n" in capfd.readouterr().out
+    assert (tmp_path / "kills.png").exists()
+
+
+@pytest.mark.slow
+def test_workers_are_compared(sample_dataset, tmp_path, capfd):
+    train = ["--epochs=2", "--batch_size=8", "--targets=space_group"]
+    workers.main([str(sample_dataset), str(tmp_path), "--", *train])
+
+    printed = capfd.readouterr().out
+    difference = float(printed.split("Greatest difference of the final weights: ")[1].split()[0])
+    assert 0 < difference < 1e-3
