@@ -3,15 +3,17 @@
     python tests/benchmarks/kills.py DATA_DIR SCRATCH --kills=10 -- --epochs=8 --augment=usual
 
 Everything behind `--` are flags of `cbed train`. Both trainings have them; one of them is ended by
-kill -9 at random moments after its first steps and started again by the same command. Prints a
-Markdown table of the kills and the greatest differences of losses, metrics and final weights, and
-draws both curves into SCRATCH/kills.png.
+kill -9 at random moments after its first steps and started again by the same command. States are
+saved after every step or so, so that kills fall into the middle of epochs. Prints a Markdown table
+of the kills and the greatest differences of losses, metrics and final weights, and draws both curves
+into SCRATCH/kills.png. A training that is over before all kills are done is said so.
 """
 
 import argparse
 import contextlib
 import csv
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -21,8 +23,11 @@ from pathlib import Path
 import numpy as np
 
 from models.reporting.reporting import PACE
-from models.saving.runs import STATE_NAME, load_trained_model
+from models.saving.runs import STATE_NAME, SUMMARY_NAME, load_trained_model
 from models.saving.state import read_state
+
+# Between two states: less than a step of most networks.
+_MINUTES = 0.001
 
 
 def main(argv=None):
@@ -36,11 +41,13 @@ def main(argv=None):
     flags = parser.parse_args(words[:split])
     alone, killed = flags.scratch / "alone", flags.scratch / "killed"
     command = [sys.executable, "-m", "cbed_tf", "train", f"--data_dir={flags.data_dir}"]
-    command += words[split + 1 :]
+    command += [f"--checkpoint_minutes={_MINUTES}", *words[split + 1 :]]
     seconds = train_alone([*command, f"--run_dir={alone}"], alone)
     longest = 2 * seconds / (flags.kills + 1)
     kills = train_killed([*command, f"--run_dir={killed}"], killed, flags, longest)
     print_table(kills)
+    if len(kills) < flags.kills:
+        print(f"\nThe training was over after {len(kills)} of {flags.kills} kills: more epochs!")
     print(f"\n{compare(alone, killed)}")
     draw(flags.scratch / "kills.png", alone, killed, kills)
 
@@ -52,8 +59,9 @@ def start(command, run_dir):
     if not any(line.startswith("training ") for line in lines):
         raise RuntimeError(f"the training ended with {process.wait()} before it began")
     threading.Thread(target=process.stderr.read, daemon=True).start()
-    states = set()
-    while len(states) < 3 and process.poll() is None:  # the one before, the beginning's, a step's
+    states, expected = set(), 3 if (run_dir / STATE_NAME).exists() else 2
+    # The one before, if any, that of the beginning, a step's.
+    while len(states) < expected and process.poll() is None:
         with contextlib.suppress(FileNotFoundError):
             states.add((run_dir / STATE_NAME).stat().st_mtime_ns)
         time.sleep(0.01)
@@ -79,11 +87,11 @@ def train_killed(command, run_dir, flags, longest):
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-            position = read_state(run_dir / STATE_NAME)[1].position
-            kills.append((seconds, position.epoch, position.step))
-            continue
-        assert process.returncode == 0
-        return kills
+        if process.returncode == 0 or (run_dir / SUMMARY_NAME).exists():
+            return kills
+        assert process.returncode == -signal.SIGKILL
+        position = read_state(run_dir / STATE_NAME)[1].position
+        kills.append((seconds, position.epoch, position.step))
 
 
 def print_table(kills):

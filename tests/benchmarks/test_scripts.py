@@ -112,13 +112,10 @@ def test_the_greatest_difference_is_found():
     assert workers.greatest(ones, others) == 0.25
 
 
-@pytest.mark.slow
-def test_a_training_is_killed_and_compared(sample_dataset, tmp_path, capfd):
-    train = ["--epochs=3", "--batch_size=8", "--targets=space_group"]
-    kills.main([str(sample_dataset), str(tmp_path), "--kills=2", "--", *train])
+def test_pace_is_taken_from_the_last_epoch():
+    row = {"seconds": 3.0, "samples_per_second": 21.4, "waiting_share": 0.0123}
 
-    assert "of the final weights: 0\n" in capfd.readouterr().out
-    assert (tmp_path / "kills.png").exists()
+    assert workers.as_row("alone", row, {"steps_per_epoch": 6}) == "| alone | 0.500 | 21 | 1.2 % |"
 
 
 @pytest.mark.slow

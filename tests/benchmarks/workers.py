@@ -53,7 +53,7 @@ def read_log(run_dir):
 
 
 def as_row(title, row, summary):
-    step = row["seconds"] / summary["steps"]
+    step = row["seconds"] / summary["steps_per_epoch"]
     rate, waiting = row["samples_per_second"], 100 * row["waiting_share"]
     return f"| {title} | {step:.3f} | {rate:.0f} | {waiting:.1f} % |"
 

@@ -116,7 +116,7 @@ def test_workers_die_with_their_parent(tmp_path):
     program = (
         "import os, sys, time\n"
         "sys.path[:0] = sys.argv[1:2]\n"
-        "from cbed_tf import engine\n"
+        "from cbed_tf.processes import engine\n"
         "from engine_tasks import note_pid_and_wait\n"
         "list(engine.run_tasks(note_pid_and_wait, [sys.argv[2]] * 2, 2))\n"
     )
