@@ -50,6 +50,13 @@ class Checkpoints:
         """Returns whether it is time for this machine to save the state."""
         return self._is_chief and monotonic() - self._saved >= self._seconds
 
+    def is_sound(self) -> bool:
+        """Returns whether there is something to go on with: no weight that is not a number.
+
+        Of several machines, ask on all.
+        """
+        return self._state.is_finite()
+
     def save_state(self, progress: Progress) -> bool:
         """Saves the state; returns whether it is on the disk."""
         values = self._state.values()

@@ -11,7 +11,7 @@ RUN/state.npz            all that an unfinished run needs to go on; gone when it
 RUN/run.json             what a finished run came to and cost
 RUN/calibration.json     temperatures of best and last model (`calibration.py`), by `cbed evaluate`
 RUN/report-test.html     and metrics-test.json, figures-test/, likewise
-RUN/not-a-number.json    the batch whose loss was no number, of a run that such a batch has ended
+RUN/not-a-number.json    the batch behind which a loss or weight was no number, which ends a run
 """
 
 import contextlib

@@ -22,6 +22,7 @@ from models.saving.pace import Pace
 from pipelines import Position
 
 _PROGRESS = "progress"
+_METRICS = "metrics"
 # Keras numbers equal names within a process; another one may have made other models before.
 _COUNTER = re.compile(r"_\d+(?=[_/]|$)")
 
@@ -69,7 +70,7 @@ class State:
         groups = {
             "model": fitted.variables,
             "optimizer": fitted.optimizer.variables,
-            "metrics": fitted.metrics_variables,
+            _METRICS: fitted.metrics_variables,
         }
         self._variables: dict[str, keras.Variable] = {}
         known = set()
@@ -83,6 +84,15 @@ class State:
     def values(self) -> dict[str, np.ndarray]:
         """Returns the values of all variables, by name; of several machines, call it on all."""
         return {name: keras.ops.convert_to_numpy(v) for name, v in self._variables.items()}
+
+    def is_finite(self) -> bool:
+        """Returns whether weights and all that the optimizer keeps are numbers; likewise."""
+        numbers = [
+            keras.ops.all(keras.ops.isfinite(variable))
+            for name, variable in self._variables.items()
+            if not name.startswith(f"{_METRICS}/") and "float" in variable.dtype
+        ]
+        return bool(keras.ops.all(keras.ops.stack(numbers)))
 
     def restore(self, values: Mapping[str, np.ndarray]) -> None:
         """Puts values back.

@@ -98,6 +98,7 @@ class TrainingLoop:
             stop, save = self._learn(feed)
             is_within = step + 1 < steps  # what is over is judged before it is saved
             if is_within and (stop or save):
+                self._refuse_broken_weights(dataclasses.replace(progress.position, step=step))
                 self._save_state()
             if is_within and stop:
                 raise KeyboardInterrupt
@@ -127,6 +128,15 @@ class TrainingLoop:
         """Returns whether a step's gradients wait for another's; never over an epoch's end."""
         return (step + 1) % self._options.accumulate > 0 and step + 1 < self._data.steps
 
+    def _refuse_broken_weights(self, position: Position) -> None:
+        """Refuses weights that the step there has broken, which its loss does not tell.
+
+        Saved, they would take the place of the last state that can go on.
+        """
+        if not self._checkpoints.is_sound():
+            means = self._fitted.get_metrics_result()
+            raise refuse_not_a_number(self._run_dir, self._data, position, means, "a weight")
+
     def _save_state(self) -> bool:
         is_saved = self._checkpoints.save_state(self._progress)
         self._reporting.flush(self._progress)
@@ -136,11 +146,16 @@ class TrainingLoop:
         """Judges, saves and reports an epoch; returns whether all of it is on the disk."""
         progress = self._progress
         epoch = progress.position.epoch + 1
+        last = Position(progress.position.epoch, self._data.steps - 1)
+        self._refuse_broken_weights(last)
         means = {name: float(value) for name, value in self._fitted.get_metrics_result().items()}
         with averaged_weights(self._fitted):
             judged, confusion = self._judge()
             means.update({f"val_{name}": float(value) for name, value in judged.items()})
-            monitored = means["val_loss" if self._data.has_dev else "loss"]
+            monitored = means[self._data.judged_by]
+            if not math.isfinite(monitored):
+                what = self._data.judged_by
+                raise refuse_not_a_number(self._run_dir, self._data, last, means, what)
             is_best = monitored < progress.best
             is_saved = self._checkpoints.save_model(is_best)
         if is_best and is_saved:

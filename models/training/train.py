@@ -141,7 +141,7 @@ def _finish(run_dir: Path, model: keras.Model, data: TrainingData, progress: Pro
     summary = {
         "epochs": len(progress.rows),
         "best_epoch": progress.best_epoch,
-        "judged_by": "val_loss" if data.has_dev else "loss",
+        "judged_by": data.judged_by,
         "best": progress.best,
         "weights": model.count_params(),
         "samples": data.samples,

@@ -37,6 +37,7 @@ class TrainingData:
       samples: In train.
       steps: Of an epoch.
       has_dev: Whether there is a split to judge by.
+      judged_by: Name of the mean that tells a better epoch from a worse one.
       element_spec: Of a device's batch.
 
     Raises:
@@ -60,6 +61,7 @@ class TrainingData:
         self._batch_size = _batch_of_device(options.batch_size, self._devices)
         self.samples = manifest.split(TRAIN).samples
         self.has_dev = DEV in manifest.splits
+        self.judged_by = "val_loss" if self.has_dev else "loss"
         self.steps = self._count_steps(TRAIN)
         if self.has_dev:
             self._count_steps(DEV)

@@ -102,19 +102,53 @@ def test_a_loss_that_is_no_number_names_the_samples(toy_dataset, tmp_path):
     options = TrainingOptions(
         ("space_group", "abc_angstrom"), batch_size=3, learning_rate=1e38, warmup=0, seed=5
     )
-    with pytest.raises(CbedError, match="since step 2 of epoch 1, whose samples .*lower --learn"):
+    with pytest.raises(CbedError, match="loss is no number .* step 2 of epoch 1: .*lower --learn"):
         train(toy_dataset, tmp_path, options)
 
     document = json.loads((tmp_path / "not-a-number.json").read_text())
     batches = load_dataset(toy_dataset, "train", 3, shuffle=True, seed=5, sample_ids=True)
-    second = list(batches)[1][1]["sample_id"].numpy()
-    assert document["sample_ids"] == [name.decode() for name in second]
+    ids = [[name.decode() for name in labels["sample_id"].numpy()] for _, labels in batches]
+    assert (document["sample_ids_before"], document["sample_ids"]) == (ids[0], ids[1])
     assert (document["epoch"], document["step"]) == (1, 2)
     assert set(document["losses"]) == {"loss", "space_group_loss", "abc_angstrom_loss"}
     assert not np.isfinite(float(document["losses"]["loss"]))
     values, progress = read_state(tmp_path / "state.npz")  # that before it
     assert progress.position == Position()
     assert all(np.isfinite(value).all() for value in values.values())
+
+
+def test_an_update_that_breaks_the_weights_is_noticed_before_they_are_saved(toy_dataset, tmp_path):
+    """The loss of an epoch of one step is that before its update."""
+    options = TrainingOptions(batch_size=8, learning_rate=1e30, warmup=0)
+    with pytest.raises(CbedError, match="val_loss is no number any more since step 1 of epoch 1"):
+        train(toy_dataset, tmp_path, options)
+    assert read_state(tmp_path / "state.npz")[1].position == Position()
+    assert not list(tmp_path.glob("*.keras"))
+    document = json.loads((tmp_path / "not-a-number.json").read_text())
+    assert (len(document["sample_ids"]), document["sample_ids_before"]) == (8, [])
+    assert np.isfinite(float(document["losses"]["loss"]))
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_weights_that_are_no_numbers_are_in_no_state(toy_dataset, tmp_path, monkeypatch, number):
+    """Neither within an epoch nor, where nothing is judged, at its end."""
+    learn, calls = Steps.learn, itertools.count()
+
+    def poison(self, *args, **kwargs):
+        answer = learn(self, *args, **kwargs)
+        if next(calls) == number:
+            weight = self.fitted.trainable_variables[0]
+            weight.assign(weight * np.nan)
+        return answer
+
+    monkeypatch.setattr(Steps, "learn", poison)
+    options = TrainingOptions(batch_size=3, checkpoint_minutes=1e-9)
+    with pytest.raises(CbedError, match=f"a weight is no number .* step {number + 1} of epoch 1"):
+        train(toy_dataset, tmp_path, options)
+    values, progress = read_state(tmp_path / "state.npz")
+    assert progress.position == Position(0, number)
+    assert all(np.isfinite(value).all() for value in values.values())
+    assert not list(tmp_path.glob("*.keras"))
 
 
 def test_patience_ends_a_training_that_learns_nothing(toy_dataset, tmp_path):
