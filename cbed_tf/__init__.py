@@ -1,6 +1,6 @@
 """A CBED sample and its life on disk: HDF5 archive -> checked samples -> TFRecord shards.
 
-This room knows nothing of TensorFlow: workers that convert must start fast and stay small.
+This package knows nothing of TensorFlow: workers that convert must start fast and stay small.
 `pipelines` and `models` build on it, never the other way round.
 """
 

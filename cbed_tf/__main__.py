@@ -1,6 +1,6 @@
 """The `cbed` command: a table of names that imports only the command that is called.
 
-The one place where `cbed_tf` names the other rooms, as text: an import would make
+The one place where `cbed_tf` names the other packages, as text: an import would make
 `cbed convert --help` wait for TensorFlow.
 """
 

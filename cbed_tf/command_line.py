@@ -84,7 +84,7 @@ def _parse(flag_values: flags.FlagValues, program: str, argv: Sequence[str]) -> 
 
 
 def _log_to_stderr() -> None:
-    """Shows the rooms' log lines as they are; TensorFlow and others keep their own ways."""
+    """Shows the packages' log lines as they are; TensorFlow and others keep their own ways."""
     root = logging.getLogger()
     root.setLevel(logging.INFO)
     for handler in [handler for handler in root.handlers if handler.name == _HANDLER_NAME]:

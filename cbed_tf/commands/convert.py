@@ -33,7 +33,12 @@ define_workers(FLAGS)
 flags.DEFINE_integer(
     "shard_size_mb", 256, "Upper size of a shard in MiB.", lower_bound=1, flag_values=FLAGS
 )
-flags.DEFINE_integer("seed", 0, "Of the order of samples within a split.", flag_values=FLAGS)
+flags.DEFINE_integer(
+    "seed",
+    0,
+    "Random seed of the order of samples within a split, and of --resplit.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_integer(
     "image_size",
     None,
@@ -45,7 +50,7 @@ flags.DEFINE_enum(
     "encoding",
     FLOAT32,
     list(ENCODINGS),
-    "Of the stored patterns: as they are, or in half the bytes, as the fourth root in 65535 steps "
+    "How patterns are stored: as they are, or in half the bytes, as the fourth root in 65535 steps "
     "up to each pattern's largest intensity.",
     flag_values=FLAGS,
 )

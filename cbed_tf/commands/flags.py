@@ -1,4 +1,4 @@
-"""Flags that several commands of this room define, each in its own FlagValues."""
+"""Flags that several commands of this package define, each in its own FlagValues."""
 
 from absl import flags
 

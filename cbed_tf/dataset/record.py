@@ -2,7 +2,7 @@
 
 Framing by hand, the patterns as the last feature, so that a stack is written from the buffer that
 it was read into and its position in the shard is known: two to three times as fast as building
-protos. The format is TensorFlow's own; `tests/cbed_tf/test_record.py` holds it against theirs.
+protos. The format is TensorFlow's own; `tests/cbed_tf/dataset/test_record.py` compares.
 
 Source: tensorflow/core/example/{example,feature}.proto, tensorflow/core/lib/io/record_writer.h.
 """

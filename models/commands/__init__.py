@@ -1,1 +1,1 @@
-"""The commands of this room: flags in, one call of a plain function."""
+"""The commands of this package: flags in, one call of a plain function."""

@@ -39,7 +39,12 @@ flags.DEFINE_bool(
 flags.DEFINE_integer("batch_size", 6, "Samples a batch.", lower_bound=1, flag_values=FLAGS)
 flags.DEFINE_integer("batches", 1, "How many to draw.", lower_bound=1, flag_values=FLAGS)
 flags.DEFINE_integer(
-    "seed", 0, "Of order and augmentation.", lower_bound=0, upper_bound=2**32 - 1, flag_values=FLAGS
+    "seed",
+    0,
+    "Random seed of sample order and augmentation.",
+    lower_bound=0,
+    upper_bound=2**32 - 1,
+    flag_values=FLAGS,
 )
 flags.DEFINE_string(
     "output",

@@ -4,9 +4,9 @@
 
 Everything behind `--` are flags of `cbed train`. Both trainings have them; one of them is ended by
 kill -9 at random moments after its first steps and started again by the same command. States are
-saved after every step or so, so that kills fall into the middle of epochs. Prints a Markdown table
-of the kills and the greatest differences of losses, metrics and final weights, and draws both curves
-into SCRATCH/kills.png. A training that is over before all kills are done is said so.
+saved after every step or so, so that kills fall into the middle of epochs; if the training is over
+before all kills are done, that is said. Prints a Markdown table of the kills and the greatest
+differences of losses, metrics and final weights, and draws both curves into SCRATCH/kills.png.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """The benchmark measures every stage and draws the right conclusion; how fast they are is no test.
 
-The command is tested in `tests/models/test_training_step.py`, as it trains a model.
+The command is tested in `tests/models/learning/test_training_step.py`, as it trains a model.
 """
 
 import dataclasses
