@@ -68,11 +68,12 @@ def _framed(**fields: object) -> bytes:
 
 
 def _append(path: Path, content: bytes) -> None:
-    with path.open("ab") as stream:
-        size = stream.tell()
+    # A buffer would keep what did not fit, and write it when it is closed, behind nothing.
+    with path.open("ab", buffering=0) as stream:
+        size, rest = stream.tell(), memoryview(content)
         try:
-            stream.write(content)
-            stream.flush()
+            while rest:
+                rest = rest[stream.write(rest) :]
         except OSError:
             os.truncate(path, size)  # readers stop for ever at half a record
             raise

@@ -1,5 +1,4 @@
-import errno
-import os
+import resource
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -45,34 +44,21 @@ def test_the_next_process_continues_the_curve(tmp_path):
     assert [e.step for e in read(tmp_path / TRAIN)[0].Scalars("loss")] == [1, 2]
 
 
-def test_a_full_disk_leaves_whole_records_and_loses_none(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_whole_records_and_loses_none(tmp_path):
     log = TensorBoardLog(tmp_path)
     log.add_scalars(TRAIN, 1, {"loss": 4.5})
     log.flush()
+    (path,) = tmp_path.rglob("events*")
+    whole = path.read_bytes()
     log.add_scalars(TRAIN, 2, {"loss": 3.5})
 
-    class HalfFull:
-        def __init__(self, stream):
-            self.stream = stream
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            self.stream.close()
-
-        def tell(self):
-            return self.stream.tell()
-
-        def write(self, content):
-            self.stream.write(content[: len(content) // 2])
-            self.stream.flush()
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with monkeypatch.context() as patch:
-        opened = type(tmp_path).open
-        patch.setattr(type(tmp_path), "open", lambda *args: HalfFull(opened(*args)))
-        with pytest.raises(OSError, match="No space left"):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 20, before[1]))  # half a record
+    try:
+        with pytest.raises(OSError, match="File too large"):
             log.flush()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_bytes() == whole
     log.flush()
     assert [e.step for e in read(tmp_path / TRAIN)[0].Scalars("loss")] == [1, 2]
