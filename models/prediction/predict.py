@@ -93,7 +93,8 @@ def predict(
       check_raw: Refuse samples that are much unlike those of the training in their intensities.
 
     Raises:
-      CbedError: There is no model or no input, or an output file exists already.
+      CbedError: There is no model or no input, or an output file exists already or cannot be
+        written; nothing is left of the others then.
     """
     output_path = Path(output_path)
     rejected_path = output_path.with_suffix(".rejected.jsonl")
@@ -113,12 +114,18 @@ def predict(
         _warn(rejection)
     batches = _one_ahead(_batches(_sound_samples(files, needs, rejections), batch_size))
     answers = JointAnswers({key: output.shape[1] for key, output in model.model.output.items()})
-    predicted = _write_table(output_path, model, batches, figure_path, answers if joint else None)
-    if joint:
-        _write_joint_table(materials_path, answers)
-    if rejections:
-        lines = [json.dumps(dataclasses.asdict(rejection)) + "\n" for rejection in rejections]
-        write_atomically(rejected_path, "".join(lines).encode())
+    beside = [rejected_path, *([materials_path] if joint else [])]
+    beside += [Path(figure_path)] if figure_path else []
+    # The table gets its name last: who finds it finds all that belongs to it.
+    with _all_or_none(output_path, beside), _new_table(output_path) as table:
+        predicted, pictured = _write_rows(table, model, batches, answers if joint else None)
+        if joint:
+            _write_joint_table(materials_path, answers)
+        if rejections:
+            lines = [json.dumps(dataclasses.asdict(rejection)) + "\n" for rejection in rejections]
+            write_atomically(rejected_path, "".join(lines).encode())
+        if figure_path and predicted:
+            figures.save_patterns(Path(figure_path), *pictured)
     return Outcome(predicted, len(rejections), rejected_path, len(answers), materials_path)
 
 
@@ -128,6 +135,23 @@ def _refuse_existing(*paths: Path | bool | None) -> None:
             raise CbedError(f"{path} exists, and nothing is overwritten: move it or choose another")
         if path and not path.parent.is_dir():
             raise CbedError(f"{path} cannot be written: there is no folder {path.parent}")
+
+
+@contextlib.contextmanager
+def _all_or_none(output_path: Path, beside: Sequence[Path]) -> Iterator[None]:
+    """Removes the files beside a table if the block fails: the same command can be given again.
+
+    Raises:
+      CbedError: One cannot be written.
+    """
+    try:
+        yield
+    except BaseException as error:
+        for path in beside:
+            path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise CbedError(f"{output_path} cannot be written: {error}") from error
+        raise
 
 
 def _refuse_arrays(files: Sequence[PatternFile]) -> None:
@@ -198,37 +222,33 @@ def _one_ahead(batches: Iterator[list[RawSample]]) -> Iterator[list[RawSample]]:
             yield batch
 
 
-def _write_table(
-    output_path: Path,
+def _write_rows(
+    table: Any,
     model: AnsweringModel,
     batches: Iterator[list[RawSample]],
-    figure_path: str | os.PathLike | None,
     joint: JointAnswers | None,
-) -> int:
-    """Writes a row for each sample, and a picture of the first ones; returns their number."""
+) -> tuple[int, tuple[np.ndarray, list[str]]]:
+    """Writes a row for each sample; returns their number, and stacks and captions of the first."""
     outputs = model.model.output
     targets = [target for key, target in TARGETS.items() if key in outputs]
-    count = 0
-    with _new_table(output_path) as table:
-        no_answers = {key: np.zeros((0, output.shape[1])) for key, output in outputs.items()}
-        first = ["sample_id", *(["material"] if joint is not None else [])]
-        table.writerow([*first, *answer_columns(targets, no_answers)])
-        for batch in batches:
-            inputs = _stacked(batch)
-            answers = model.ask(inputs)
-            names = [sample.sample_id for sample in batch]
-            leading = [names]
-            if joint is not None:
-                leading.append([sample.material for sample in batch])
-                joint.add(leading[1], answers)
-            table.writerows(zip(*leading, *answer_columns(targets, answers).values(), strict=True))
-            if count == 0 and figure_path:
-                captions = space_group_captions(names, answers)[:_PICTURED_SAMPLES]
-                figures.save_patterns(
-                    Path(figure_path), inputs[IMAGE][:_PICTURED_SAMPLES], captions
-                )
-            count += len(batch)
-    return count
+    no_answers = {key: np.zeros((0, output.shape[1])) for key, output in outputs.items()}
+    first = ["sample_id", *(["material"] if joint is not None else [])]
+    table.writerow([*first, *answer_columns(targets, no_answers)])
+    count, pictured = 0, (np.zeros((0, *model.image_shape)), [])
+    for batch in batches:
+        inputs = _stacked(batch)
+        answers = model.ask(inputs)
+        names = [sample.sample_id for sample in batch]
+        leading = [names]
+        if joint is not None:
+            leading.append([sample.material for sample in batch])
+            joint.add(leading[1], answers)
+        table.writerows(zip(*leading, *answer_columns(targets, answers).values(), strict=True))
+        if count == 0:
+            captions = space_group_captions(names, answers)[:_PICTURED_SAMPLES]
+            pictured = inputs[IMAGE][:_PICTURED_SAMPLES].copy(), captions
+        count += len(batch)
+    return count, pictured
 
 
 def _stacked(batch: Sequence[RawSample]) -> dict[str, np.ndarray]:

@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 
 import h5py
 import keras
@@ -123,14 +124,46 @@ def test_existing_output_is_refused(toy_run, toy_archive, tmp_path, capsys):
     assert "there is no folder" in capsys.readouterr().err
 
 
-def test_interruption_leaves_no_file(toy_run, toy_archive, tmp_path, monkeypatch):
-    def interrupt(*_):
-        raise KeyboardInterrupt
+def interrupted(*_):
+    raise KeyboardInterrupt
 
-    monkeypatch.setattr(prediction, "space_group_captions", interrupt)
-    words = ["--batch_size=2", f"--figure={tmp_path / 'p.png'}"]
-    assert predict(toy_run, toy_archive, tmp_path / "p.csv", *words) == 130
-    assert list(tmp_path.iterdir()) == []
+
+def disk_is_full(*_):
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("name", ["_stacked", "_write_joint_table", "write_atomically"])
+@pytest.mark.parametrize(("fail", "code"), [(interrupted, 130), (disk_is_full, 1)])
+def test_what_ends_early_leaves_no_file(
+    toy_run, toy_archive, tmp_path, monkeypatch, capsys, name, fail, code
+):
+    """In the second batch, or with some of the files written; one sample is refused."""
+    source = shutil.copytree(toy_archive, tmp_path / "source")
+    with h5py.File(source / "batch_test_0.h5", "r+") as file:
+        file["sample_6_0/cbed_stack"][0, 0, 0] = np.nan
+    (tmp_path / "out").mkdir()
+    words = [source, tmp_path / "out" / "p.csv", "--batch_size=2", "--joint"]
+    words.append(f"--figure={tmp_path / 'out' / 'p.png'}")
+    calls = []
+
+    def fail_at_last(*arguments):
+        calls.append(arguments)
+        if name != "_stacked" or len(calls) > 1:
+            fail()
+        return stacked(*arguments)
+
+    stacked = prediction._stacked
+    with monkeypatch.context() as patch:
+        patch.setattr(prediction, name, fail_at_last)
+        assert predict(toy_run, *words) == code
+    message = {1: f"{words[1]} cannot be written: [Errno 28] No space", 130: "interrupted"}[code]
+    assert message in capsys.readouterr().err
+    assert list((tmp_path / "out").iterdir()) == []
+    assert calls
+    if fail is interrupted and name == "_stacked":  # and then the same command does all of it
+        assert predict(toy_run, *words) == 3
+        names = ["p.csv", "p.materials.csv", "p.png", "p.rejected.jsonl"]
+        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
 
 
 def test_known_inputs_are_read_from_each_sample_or_given_for_all(
