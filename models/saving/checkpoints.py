@@ -57,9 +57,14 @@ class Checkpoints:
         """
         return self._state.is_finite()
 
-    def save_state(self, progress: Progress) -> bool:
-        """Saves the state; returns whether it is on the disk."""
+    def save_state(self, progress: Progress, is_wanted: bool = True) -> bool:
+        """Saves the state; returns whether it is on the disk.
+
+        Of several machines, call it on all, wanted or not.
+        """
         values = self._state.values()
+        if not is_wanted:
+            return False
         self._saved = monotonic()
         path = self._run_dir / runs.STATE_NAME
         return self._attempt(path, lambda: write_state(path, values, progress))

@@ -35,7 +35,7 @@ class Progress:
       data: Fingerprint of the data set that is learned from.
       position: Of the next batch. An epoch that is judged and saved is over.
       rows: Of the log, one for each epoch that is over.
-      best: Lowest value of what the best epoch is judged by.
+      best: Lowest value of what the best epoch is judged by, of those whose model could be saved.
       best_epoch: Where that was, counted from 1; 0 if nowhere yet.
       pace: Of the epoch under way.
     """

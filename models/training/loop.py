@@ -82,9 +82,12 @@ class TrainingLoop:
             )
 
     def _is_over(self) -> bool:
-        progress, patience = self._progress, self._options.patience
-        fruitless = len(progress.rows) - progress.best_epoch
-        return len(progress.rows) >= self._options.epochs or 0 < patience <= fruitless
+        rows, patience = self._progress.rows, self._options.patience
+        if len(rows) >= self._options.epochs:
+            return True
+        # Not by `best_epoch`, which only the machine that writes knows, and only if it could.
+        judged = [row[self._data.judged_by] for row in rows]
+        return bool(rows) and 0 < patience < len(rows) - judged.index(min(judged))
 
     def _learn_epoch(self, feed: Feed) -> bool:
         """Takes the steps that are left of an epoch; returns whether to stop behind it."""
@@ -163,7 +166,8 @@ class TrainingLoop:
         rate = float(self._fitted.optimizer.learning_rate)
         progress.rows.append(epoch_row(epoch, means, progress.pace, rate))
         progress.position = Position(epoch, 0)
-        is_saved = self._checkpoints.save_state(progress) and is_saved
+        # The state of the last epoch says that all is done, the model of it included.
+        is_saved = self._checkpoints.save_state(progress, is_wanted=is_saved)
         self._reporting.end_epoch(progress, means, confusion)
         return is_saved
 

@@ -191,3 +191,41 @@ def test_a_disk_that_stays_full_is_an_error_and_the_run_can_be_completed(
     train(toy_dataset, tmp_path, options)
     assert [row["epoch"] for row in read_log(tmp_path)] == ["1", "2", "3"]
     assert not (tmp_path / "state.npz").exists()
+
+
+def test_an_epoch_whose_model_cannot_be_saved_is_not_over(toy_dataset, tmp_path, monkeypatch):
+    """Or the run would be taken for finished, with the model of the epoch before it."""
+    save, calls = checkpoints._write_whole, itertools.count()
+
+    def write_if_there_is_room(path, write):
+        if next(calls) >= 2:  # of the first epoch: last.keras and best.keras
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save(path, write)
+
+    monkeypatch.setattr(checkpoints, "_write_whole", write_if_there_is_room)
+    # What learns nothing: the second epoch is no better, and the last one by patience.
+    options = TrainingOptions(epochs=9, batch_size=8, learning_rate=1e-30, patience=1)
+    with pytest.raises(CbedError, match="the end of the training could not be saved"):
+        train(toy_dataset, tmp_path, options)
+    assert len(read_state(tmp_path / "state.npz")[1].rows) == 1
+    monkeypatch.undo()
+    before = (tmp_path / "last.keras").stat().st_mtime_ns
+    train(toy_dataset, tmp_path, options)
+    assert (tmp_path / "last.keras").stat().st_mtime_ns > before
+    assert len(read_log(tmp_path)) == 2
+
+
+def test_patience_counts_from_an_epoch_whose_model_could_not_be_saved(
+    toy_dataset, tmp_path, monkeypatch
+):
+    """Other machines know nothing of the chief's disk, and all have to stop together."""
+    save, calls = checkpoints.Checkpoints.save_model, itertools.count()
+    monkeypatch.setattr(
+        checkpoints.Checkpoints,
+        "save_model",
+        lambda self, is_best: next(calls) > 0 and save(self, is_best),
+    )
+    options = TrainingOptions(epochs=9, batch_size=8, learning_rate=1e-30, patience=2)
+    train(toy_dataset, tmp_path, options)
+    assert len(read_log(tmp_path)) == 3
+    assert json.loads((tmp_path / "run.json").read_text())["best_epoch"] == 2
