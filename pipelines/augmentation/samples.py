@@ -11,7 +11,7 @@ from keras import ops
 
 from cbed_tf.schema import FIELD, VIEWS
 from pipelines.augmentation.layer import AugmentLayer, Labels, check_strength, uniform
-from pipelines.targets import CLASSES, QUANTITY, TARGETS
+from pipelines.targets import CLASSES, TARGETS
 
 
 @keras.saving.register_keras_serializable("cbed_tf")
@@ -60,11 +60,12 @@ class MixUp(AugmentLayer):
     Beta(1, 1) is a share of up to 0.5). For scaled images: a tenth of the intensity would still
     show at 56 % in the fourth root, and the label would not say what is seen.
 
-    Labels of classes become probabilities (batch, classes), and fractions of elements are mixed:
-    their loss is linear in the label, so it is exactly the mixture of the two losses. Between two
-    energies or d-spacings lies one that neither crystal has, so a quantity keeps the label of one
-    of the two, drawn by their shares; on average over draws, that is the mixture of the two losses
-    again. Weights are mixed such that this holds for weighted losses. What is no target stays.
+    Labels of classes become probabilities (batch, classes): their loss is linear in the label, so
+    it is exactly the mixture of the two losses. Between two energies or d-spacings lies one that
+    neither crystal has, and of which elements are there a mixture says nothing of their shares; so
+    a quantity or a composition is that of one of the two, drawn by their shares, and on average
+    over draws that is the mixture of the two losses again. Weights are mixed such that this holds
+    for weighted losses. What is no target stays.
 
     Args:
       share: Greatest share of the other sample, up to 0.5.
@@ -105,11 +106,10 @@ def _mix_label(
     target = TARGETS.get(key)
     if target is None:
         return label, weight
-    if target.kind == QUANTITY:
+    if target.kind != CLASSES:
         chosen = ops.where(drawn, other, ops.arange(ops.shape(other)[0]))
         return ops.take(label, chosen, axis=0), _taken(weight, chosen)
-    if target.kind == CLASSES:
-        label = ops.one_hot(label, len(target.class_names), dtype="float32")
+    label = ops.one_hot(label, len(target.class_names), dtype="float32")
     if weight is None:
         return _mix(label, other, share), None
     # Of two weighted losses: the labels by shares of weight, and the sum of these as weight.
