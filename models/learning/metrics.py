@@ -1,6 +1,6 @@
 """What is reported of each target while a model learns, and under which names.
 
-A label that is absent (no class, not a number) counts neither for nor against.
+A label that is absent (no class, not a number, no element) counts neither for nor against.
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ import keras
 from keras import ops
 
 from models.learning.losses import are_shares
-from pipelines.targets import CLASSES, Target
+from pipelines.targets import CLASSES, FRACTIONS, Target
 
 _TOP5_FROM_CLASSES = 10
 
@@ -40,12 +40,20 @@ class TopK(keras.metrics.SparseTopKCategoricalAccuracy):
 class AbsoluteError(keras.metrics.Mean):
     """Mean absolute difference of all numbers, in their unit.
 
-    Args: as of `keras.metrics.Mean`.
+    Args:
+      are_fractions: Whether a row of zeros is an absent label.
+      **kwargs: As of `keras.metrics.Mean`.
     """
+
+    def __init__(self, are_fractions: bool = False, **kwargs: Any):
+        super().__init__(**kwargs)
+        self._are_fractions = are_fractions
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Counts a batch; weights are of samples."""
         known = ops.isfinite(y_true)
+        if self._are_fractions:
+            known = ops.logical_and(known, ops.any(y_true > 0, axis=-1, keepdims=True))
         error = ops.abs(ops.where(known, y_true, 0.0) - y_pred)
         weights = ops.cast(known, error.dtype)
         if sample_weight is not None:
@@ -56,7 +64,7 @@ class AbsoluteError(keras.metrics.Mean):
 def make_metrics(target: Target) -> list[keras.metrics.Metric]:
     """Returns new metrics of a target: top1 and top5 of classes, mae (in its unit) of the rest."""
     if target.kind != CLASSES:
-        return [AbsoluteError(name=f"{target.key}_mae")]
+        return [AbsoluteError(target.kind == FRACTIONS, name=f"{target.key}_mae")]
     metrics = [Top1(name=f"{target.key}_top1")]
     if len(target.class_names) >= _TOP5_FROM_CLASSES:
         metrics.append(TopK(5, name=f"{target.key}_top5"))

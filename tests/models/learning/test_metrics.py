@@ -48,3 +48,10 @@ def test_absent_numbers_count_neither_way():
     (metric,) = make_metrics(TARGETS["abc_angstrom"])
     labels = np.float32([[1, 2, np.nan], [np.nan] * 3])
     assert result_of(metric, labels, np.float32([[2, 5, 0], [0, 0, 0]])) == 2.0
+
+
+def test_absent_compositions_count_neither_way():
+    (metric,) = make_metrics(TARGETS["composition"])
+    labels, answers = np.zeros((2, 100), np.float32), np.full((2, 100), 0.01, np.float32)
+    labels[0, 7] = 1.0
+    assert result_of(metric, labels, answers) == pytest.approx((0.99 + 99 * 0.01) / 100)
