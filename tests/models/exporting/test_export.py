@@ -61,7 +61,7 @@ def calibrated_run(toy_run, tmp_path):
     """The run of every target, with temperatures."""
     folder = tmp_path / "run"
     folder.mkdir()
-    for name in ("best.keras", "run.flags"):
+    for name in ("best.keras", "intensities.json", "run.flags"):
         (folder / name).symlink_to(toy_run / name)
     calibration.save_temperatures(folder, "best", {"space_group": 1.6, "crystal_system": 3.0})
     return folder
