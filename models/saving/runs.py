@@ -87,9 +87,9 @@ def _holds_unfinished_run(run_dir: Path, flag_lines: Sequence[str]) -> bool:
             f"{run_dir} already holds a run, and nothing is overwritten: "
             f"choose another --run_dir or move it away ({taken[0]} is there)"
         )
-    if begun:
+    if unfinished:  # or else nothing has been trained yet
         _refuse_other_flags(run_dir, flag_lines)
-    return begun
+    return unfinished
 
 
 def _refuse_other_flags(run_dir: Path, flag_lines: Sequence[str]) -> None:

@@ -67,6 +67,12 @@ def test_other_flags_are_refused_by_name(tmp_path):
     assert "seed" not in message
 
 
+def test_a_folder_in_which_nothing_was_trained_takes_other_flags(tmp_path):
+    claim(tmp_path)  # and refused behind that
+    claim(tmp_path, ["--seed=2"])
+    assert (tmp_path / "run.flags").read_text() == "--seed=2\n"
+
+
 def test_a_second_training_is_refused_until_the_first_is_over(tmp_path):
     claim(tmp_path)
     descriptor = os.open(tmp_path, os.O_RDONLY)
