@@ -174,7 +174,7 @@ def get_inputs(names: Iterable[str], targets: Iterable[str]) -> tuple[str, ...]:
     both = [name for name in names if name in targets]
     if both:
         raise CbedError(
-            f"{both[0]} is among the inputs and the targets: what is known is no target"
+            f"inputs: {both[0]} is among the inputs and the targets: what is known is no target"
         )
     return names
 

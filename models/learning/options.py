@@ -194,12 +194,46 @@ class TrainingOptions:
                 f"uncertainty is wanted, but none of the targets {', '.join(self.targets)} is a "
                 f"quantity"
             )
-        if self.loss_weighting == "learned" and len(targets) < 2:
+        self._check_weighting([target.kind != QUANTITY for target in targets])
+        get_inputs(self.inputs, self.targets)
+        self._check_class_losses([target.key for target in targets if target.kind == CLASSES])
+        self._check_scaling()
+        self._check_order()
+
+    def _check_weighting(self, are_others: Sequence[bool]) -> None:
+        """Refuses to learn weights where there are none; takes whether targets are no numbers."""
+        if self.loss_weighting != "learned":
+            return
+        if len(are_others) < 2:
             raise CbedError(
                 f"loss_weighting is 'learned', but {self.targets[0]} is the only target"
             )
-        get_inputs(self.inputs, self.targets)
-        self._check_class_losses([target.key for target in targets if target.kind == CLASSES])
+        if self.uncertainty and not any(are_others):
+            raise CbedError(
+                f"loss_weighting is 'learned', but with --uncertainty the losses of "
+                f"{', '.join(self.targets)} say by themselves how noisy these are"
+            )
+
+    def _check_scaling(self) -> None:
+        for name, scaling in (("exponent", "power"), ("floor", "log")):
+            value = getattr(self, name)
+            if value != getattr(TrainingOptions, name) and self.scaling != scaling:
+                raise CbedError(
+                    f"{name} is {value}, but scaling is {self.scaling!r}: it is for {scaling!r}"
+                )
+
+    def _check_order(self) -> None:
+        if self.balance and self.shuffle_block:
+            raise CbedError(
+                f"balance is {self.balance} and shuffle_block {self.shuffle_block}: a balanced "
+                "epoch jumps, choose one"
+            )
+        for name in ("balance", "shuffle_block"):
+            if self.reader == "stream" and getattr(self, name):
+                raise CbedError(
+                    f"{name} is {getattr(self, name)}, but reader is 'stream': it needs 'gather', "
+                    "which can read any sample"
+                )
 
     def _check_class_losses(self, keys: Sequence[str]) -> None:
         if self.label_smoothing and "space_group" not in keys:
@@ -214,11 +248,13 @@ class TrainingOptions:
                     f"{name} is {value!r}, but none of the targets {', '.join(self.targets)} has "
                     f"classes"
                 )
-        if self.class_weights != "none" and self.logit_adjustment:
-            raise CbedError(
-                f"logit_adjustment is {self.logit_adjustment} and class_weights "
-                f"{self.class_weights!r}: both make up for frequent classes, choose one"
-            )
+        for name in ("logit_adjustment", "balance"):
+            # The two of these go together: what is drawn more evenly is adjusted less.
+            if self.class_weights != "none" and getattr(self, name):
+                raise CbedError(
+                    f"{name} is {getattr(self, name)} and class_weights {self.class_weights!r}: "
+                    "both make up for frequent classes, choose one"
+                )
 
     def as_flags(self) -> list[str]:
         """Returns every field as '--name=value'; the command's `options_from_flags` leads back."""

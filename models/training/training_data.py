@@ -100,7 +100,13 @@ class TrainingData:
         samples = self._manifest.split(split).samples
         # On every machine for all, so that none waits for another one that has refused.
         hosts = [Hosts(self._devices, replica) for replica in range(self._devices)]
-        plans = [BatchPlan(samples, self._batch_size, hosts=host) for host in hosts]
+        try:
+            plans = [BatchPlan(samples, self._batch_size, hosts=host) for host in hosts]
+        except CbedError as error:
+            raise CbedError(
+                f"batch_size is {self._options.batch_size}: of the {samples} samples of {split}, "
+                f"the last batch has fewer than the {self._devices} devices; choose another one"
+            ) from error
         return plans[0].steps
 
     def _load(self, split: str, replica: int, **more: Any) -> tf.data.Dataset:

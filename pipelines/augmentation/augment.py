@@ -63,7 +63,7 @@ class Augmentation:
         for field in dataclasses.fields(self):
             value, most = getattr(self, field.name), field.metadata["most"]
             if not 0 <= value <= most:  # refuses not-a-number too
-                raise CbedError(f"{field.name} is {value}, should be from 0 to {most:g}")
+                raise CbedError(f"augment: {field.name} is {value}, should be from 0 to {most:g}")
 
     def __bool__(self) -> bool:
         return any(dataclasses.astuple(self))

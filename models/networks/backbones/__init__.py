@@ -70,7 +70,8 @@ def check_backbone(name: str, is_pretrained: bool = False) -> None:
     if is_pretrained and not isinstance(BACKBONES[name], Application):
         able = [key for key, backbone in BACKBONES.items() if isinstance(backbone, Application)]
         raise CbedError(
-            f"there are no pretrained weights for backbone {name!r}, only for {', '.join(able)}"
+            f"pretrained: there are no pretrained weights for backbone {name!r}, only for "
+            f"{', '.join(able)}"
         )
 
 

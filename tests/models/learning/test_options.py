@@ -13,7 +13,6 @@ UNUSUAL = TrainingOptions(
     target_weights={"energy_keV": 0.25},
     backbone="resnet50",
     scaling="log",
-    exponent=0.5,
     floor=1e-9,
     augment={"rotation": 12.5, "noise": 1e5},
     epochs=7,
@@ -39,12 +38,12 @@ UNUSUAL = TrainingOptions(
     mixed_precision=True,
     deterministic=False,
     seed=11,
-    reader="stream",
+    reader="gather",
     balance=0.5,
-    shuffle_block=16,
 )
+NUMBERS = ("energy_keV", "abc_angstrom")
 # What excludes something of the above.
-ALTERNATIVE = TrainingOptions(class_weights="balanced")
+ALTERNATIVE = TrainingOptions(class_weights="balanced", exponent=0.5, shuffle_block=16)
 
 
 def test_unusual_options_differ_from_the_defaults_everywhere():
@@ -81,12 +80,12 @@ def test_every_option_is_a_flag_and_every_flag_an_option():
         ({"backbone": "vgg"}, "backbone is 'vgg', should be one of small, polar, resnet50"),
         (
             {"pretrained": "notop.h5"},
-            "no pretrained weights for backbone 'small', only for resnet50",
+            "^pretrained: there are no pretrained weights for backbone 'small', only for resnet50",
         ),
         ({"scaling": "cube"}, "scaling is 'cube', should be one of power, log, none"),
         ({"reader": "csv"}, "reader is 'csv', should be one of gather, stream"),
         ({"augment": {"blur": 1.0}}, "augment has 'blur:1.0', should be some of usual, rotation"),
-        ({"augment": {"mirror": 2.0}}, "mirror is 2.0, should be from 0 to 1"),
+        ({"augment": {"mirror": 2.0}}, "^augment: mirror is 2.0, should be from 0 to 1"),
         ({"targets": ("mass",)}, "'mass'.*should be some of space_group"),
         ({"target_weights": {"energy_keV": 1.0}}, "'energy_keV', which is not among the targets"),
         ({"target_weights": {"space_group": -1.0}}, "target_weights of space_group is -1"),
@@ -109,13 +108,26 @@ def test_every_option_is_a_flag_and_every_flag_an_option():
         ({"inputs": ("abc_angstrom",)}, "inputs are .'abc_angstrom'., should be some of energy"),
         (
             {"targets": ("energy_keV",), "inputs": ("energy_keV",)},
-            "energy_keV is among the inputs and the targets",
+            "^inputs: energy_keV is among the inputs and the targets",
         ),
         ({"loss_weighting": "learned"}, "'learned', but space_group is the only target"),
         (
             {"class_weights": "balanced", "logit_adjustment": 1.0},
             "logit_adjustment is 1.0 and class_weights 'balanced': both make up for frequent",
         ),
+        (
+            {"class_weights": "balanced", "balance": 0.5},
+            "balance is 0.5 and class_weights 'balanced': both make up for frequent",
+        ),
+        (
+            {"targets": NUMBERS, "uncertainty": True, "loss_weighting": "learned"},
+            "'learned', but with --uncertainty the losses of energy_keV, abc_angstrom say",
+        ),
+        ({"exponent": 0.5, "scaling": "log"}, "exponent is 0.5, but scaling is 'log'.* 'power'"),
+        ({"floor": 1e-9}, "floor is 1e-09, but scaling is 'power': it is for 'log'"),
+        ({"balance": 0.5, "shuffle_block": 8}, "balance is 0.5 and shuffle_block 8: a balanced"),
+        ({"reader": "stream", "balance": 1.0}, "balance is 1.0, but reader is 'stream'"),
+        ({"reader": "stream", "shuffle_block": 8}, "shuffle_block is 8, but reader is 'stream'"),
     ],
 )
 def test_refusals_say_value_and_range(values, message):
@@ -132,14 +144,18 @@ def test_target_weights_are_read():
         parse_target_weights(["space_group=2"])
 
 
-def test_readers_and_class_weights_are_those_of_pipelines():
-    """The names stand in `options` a second time, because importing pipelines costs TensorFlow."""
-    from models.learning import options
-    from pipelines import labels
+def test_names_and_numbers_are_those_of_where_they_are_used():
+    """They stand in `options` a second time, because importing the others costs TensorFlow."""
+    from models.distribution import strategies
+    from models.learning import options, schedules
+    from pipelines import labels, scaling
     from pipelines.reading import loading
 
     assert options.READERS == loading.READERS
     assert options.CLASS_WEIGHTS == ("none", labels.BALANCED)
+    assert options.STRATEGIES == ("one", strategies.MIRRORED, strategies.MULTI_WORKER)
+    assert options.SCHEDULES == (schedules.COSINE, schedules.ONE_CYCLE, schedules.CONSTANT)
+    assert TrainingOptions().floor == scaling.DEFAULT_FLOOR
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate", "predict"])

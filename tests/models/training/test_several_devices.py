@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from cbed_tf.__main__ import main
+from cbed_tf.dataset.manifest import load_manifest
 from cbed_tf.errors import CbedError
 from models import load_trained_model
 from models.learning.options import TrainingOptions
@@ -117,6 +118,15 @@ def test_a_batch_must_be_cut_evenly(toy_dataset):
     options = TrainingOptions(batch_size=32)
     with pytest.raises(CbedError, match="batch_size is 32, should be a multiple of the 3 devices"):
         TrainingData(toy_dataset, None, options, Three())
+
+
+def test_a_last_batch_that_is_too_small_for_the_devices_says_of_which_split(toy_dataset):
+    class Three:
+        num_replicas_in_sync = 3
+
+    options = TrainingOptions(batch_size=3)  # of the 8 samples, 2 for the last batch
+    with pytest.raises(CbedError, match="batch_size is 3: of the 8 samples of train, the last"):
+        TrainingData(toy_dataset, load_manifest(toy_dataset), options, Three())
 
 
 def test_local_workers_of_another_strategy_are_a_usage_error(toy_dataset, tmp_path, capsys):
