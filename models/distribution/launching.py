@@ -1,6 +1,7 @@
 """Several workers on this machine, to try out what several machines would do."""
 
 import ctypes
+import itertools
 import logging
 import os
 import signal
@@ -21,6 +22,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # After one has ended badly the others need some ten seconds to notice, and then say so themselves.
 _SECONDS_TO_NOTICE = 40.0
 _SET_PARENT_DEATH_SIGNAL = 1
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 class LocalWorkers:
@@ -92,16 +94,29 @@ class LocalWorkers:
 
 
 def _environments(number: int) -> Iterator[dict[str, str]]:
-    gpus = [path.name.removeprefix("nvidia") for path in Path("/dev").glob("nvidia[0-9]*")]
+    gpus = usable_gpus(os.environ.get(_VISIBLE), len(list(Path("/dev").glob("nvidia[0-9]*"))))
     if gpus and len(gpus) < number:
-        raise CbedError(f"local_workers is {number}, but this machine has {len(gpus)} GPU(s)")
+        raise CbedError(f"local_workers is {number}, but there are {len(gpus)} GPU(s)")
     addresses = tuple(f"localhost:{port}" for port in _free_ports(number))
     for index in range(number):
         yield {
             "TF_CONFIG": Cluster(addresses, index).as_tf_config(),
             "TF_NUM_INTRAOP_THREADS": str(max(1, (os.cpu_count() or 1) // number)),
-            "CUDA_VISIBLE_DEVICES": ",".join(sorted(gpus)[index::number]),
+            _VISIBLE: ",".join(gpus[index::number]),
         }
+
+
+def usable_gpus(visible: str | None, present: int) -> list[str]:
+    """Returns what CUDA calls the GPUs that this process may use.
+
+    Args:
+      visible: Its CUDA_VISIBLE_DEVICES, if that is set: numbers or names, up to one that is none.
+      present: How many there are. CUDA counts them from 0, whatever their device files are called.
+    """
+    if visible is None or not present:
+        return [str(number) for number in range(present)]
+    names = (name.strip() for name in visible.split(","))
+    return list(itertools.takewhile(lambda name: name and not name.startswith("-"), names))
 
 
 def _free_ports(number: int) -> list[int]:
