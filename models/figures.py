@@ -16,10 +16,14 @@ _DOTS_PER_INCH = 110
 
 
 def save_patterns(path: Path, stacks: np.ndarray, captions: Sequence[str]) -> None:
-    """Draws samples side by side, their patterns below each other, at the fourth root.
+    """Draws samples as `patterns_figure` does, into a PNG file."""
+    save_figure(path, patterns_figure(stacks, captions))
+
+
+def patterns_figure(stacks: np.ndarray, captions: Sequence[str]) -> "Figure":
+    """Returns samples side by side, their patterns below each other, at the fourth root.
 
     Args:
-      path: PNG file.
       stacks: Raw intensities, (samples, views, height, width).
       captions: Of the samples.
     """
@@ -31,7 +35,7 @@ def save_patterns(path: Path, stacks: np.ndarray, captions: Sequence[str]) -> No
     for column, caption in enumerate(captions):
         grid[0, column].set_title(caption, fontsize=8)
         draw_patterns(grid[:, column], stacks[column])
-    save_figure(path, figure)
+    return figure
 
 
 def save_figure(path: Path, figure: "Figure") -> None:

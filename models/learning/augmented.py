@@ -40,8 +40,16 @@ class AugmentedModel(Learner):
         """Learns from a batch, changed by chance."""
         parts = tuple(part for part in batch if part is not None)  # train_on_batch has no weights
         seed = self.augment.generator.next()
-        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
-            # Devices count alike, so that one saved count is that of all; chances should differ.
+        if self.distribute_strategy.num_replicas_in_sync > 1:
             device = tf.distribute.get_replica_context().replica_id_in_sync_group
-            seed = child_seed(seed, device)
+            seed = self.seed_on(device, seed)
         return super().train_step(self._change(parts, seed))
+
+    def seed_on(self, device: Any, seed: Any) -> Any:
+        """Returns the seed of a step on one of the devices, by number; the same if it is the only.
+
+        Devices count steps alike, so that one saved count is that of all; chances should differ.
+        """
+        if self.distribute_strategy.num_replicas_in_sync == 1:
+            return seed
+        return child_seed(seed, device)

@@ -1,19 +1,21 @@
 """What can be seen of a training: its first batch, its curve, which crystal systems it mixes up."""
 
 import io
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
 from models.evaluation.charts import confusion_chart, history_chart
-from models.figures import save_figure, save_patterns
+from models.figures import patterns_figure, save_figure
 from models.reporting.system_confusion import SYSTEM_NAMES
 from pipelines.scaling import NONE, IntensityScaling
 from pipelines.targets import CLASSES, QUANTITY, TARGETS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _PICTURED = 6
 _DOTS_PER_INCH = 72
@@ -39,24 +41,26 @@ def draw_curve(path: Path, history: Mapping[str, Sequence[float]]) -> None:
 
 def picture_confusion(counts: np.ndarray) -> bytes:
     """Returns, as PNG, how often samples of each crystal system (row) were taken for each."""
-    figure, picture = confusion_chart(counts, SYSTEM_NAMES, "crystal system"), io.BytesIO()
-    figure.savefig(picture, format="png", dpi=_DOTS_PER_INCH)
-    return picture.getvalue()
+    return _as_png(confusion_chart(counts, SYSTEM_NAMES, "crystal system"))
 
 
 def picture_batch(fitted: keras.Model, batch: Any) -> bytes:
     """Returns, as PNG, what a training's first step makes of the first samples of its batch."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "batch.png"
-        save_patterns(path, *_as_trained(fitted, batch))
-        return path.read_bytes()
+    return _as_png(patterns_figure(*_as_trained(fitted, batch)))
+
+
+def _as_png(figure: "Figure") -> bytes:
+    # Not by way of a file: a disk that is full should not end a training.
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=_DOTS_PER_INCH)
+    return picture.getvalue()
 
 
 def _as_trained(fitted: keras.Model, batch: Any) -> tuple[np.ndarray, list[str]]:
     """Returns raw intensities of a few samples as the first step sees them, and their labels."""
     augment = getattr(fitted, "augment", None)
     if augment is not None:  # by the seed of the first step, which is left to it
-        batch = augment.augment(batch, keras.ops.copy(augment.generator.state))
+        batch = augment.augment(batch, fitted.seed_on(0, keras.ops.copy(augment.generator.state)))
     images = IntensityScaling(NONE, dtype="float32")(batch[0])[:_PICTURED].numpy()
     labels = {key: label[:_PICTURED].numpy() for key, label in batch[1].items()}
     return images, [_caption({k: v[n] for k, v in labels.items()}) for n in range(len(images))]
