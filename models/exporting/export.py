@@ -9,6 +9,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import tensorflow as tf
+
 from cbed_tf.durable import sync_folder, temporary_path
 from cbed_tf.errors import CbedError
 from models.exporting import export_check, export_description, saved_model
@@ -107,7 +109,7 @@ def _new_folder(path: Path) -> Iterator[Path]:
             sync_folder(Path(folder))
         temporary.rename(path)
         sync_folder(path.parent)
-    except OSError as error:
+    except (OSError, tf.errors.OpError) as error:  # TensorFlow has errors of its own
         raise CbedError(f"{path} cannot be written: {error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -207,6 +207,9 @@ def test_interruption_and_full_disk_leave_nothing(tmp_path, monkeypatch, capsys)
     fail(OSError(28, "No space left on device"))
     assert main(["export", *words]) == 1
     assert "x cannot be written: [Errno 28] No space left" in capsys.readouterr().err
+    fail(tf.errors.ResourceExhaustedError(None, None, "No space left on device"))
+    assert main(["export", *words]) == 1
+    assert "x cannot be written: No space left" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 

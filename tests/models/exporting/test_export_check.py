@@ -2,7 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from models.exporting.export_check import largest_difference, make_probe
+from models.exporting import saved_model
+from models.exporting.export_check import check_equal, largest_difference, make_probe
 from models.prediction.answering import AnsweringModel
 from models.prediction.training_intensities import TrainingIntensities
 
@@ -41,3 +42,20 @@ def test_the_probe_is_in_the_range_of_the_training():
     assert probe["energy_keV"].shape == (4, 1)
     counted = make_probe(model, 1, TrainingIntensities(1e3, 1e5, np.inf))
     assert (counted["cbed_stack"] > 0).all()
+
+
+def test_models_in_float16_are_compared_as_they_are_computed(tmp_path):
+    """As on GPUs, where keras has XLA compile a model: it rounds float16 elsewhere."""
+    keras.utils.set_random_seed(0)
+    images = keras.Input((2, 8, 8), name="cbed_stack")
+    features = keras.layers.Flatten(dtype="float32")(images**0.25)
+    for _ in range(3):
+        features = keras.layers.Dense(32, "gelu", dtype="mixed_float16")(features)
+    lengths = keras.layers.Dense(3, dtype="float32")(features)
+    model = AnsweringModel(keras.Model(images, {"abc_angstrom": lengths}), {})
+    model.model.jit_compile = True
+    saved_model.write_saved_model(model, tmp_path)
+    ask, probe = saved_model.load_saved_model(tmp_path), make_probe(model, 8)
+
+    assert largest_difference(ask(probe), model.ask(probe))[0] > 1e-4
+    assert check_equal(model, ask) <= 1e-5
