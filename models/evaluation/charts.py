@@ -21,6 +21,8 @@ _RUN_COLOURS = ("#33475b", "#c0762b")
 _DOTS_PER_INCH = 160
 # More points than this would make a line drawing of many megabytes: they become a picture in it.
 _DRAWN_POINTS = 2000
+# Answers to an angle that is always 90 degrees differ in the fourth digit, and labels are long.
+_SCATTER_TICKS = 4
 
 
 def reliability_chart(judged: Mapping[str, Reliability]) -> "Figure":
@@ -104,6 +106,7 @@ def scatter_chart(
         axes.scatter(true[:, column], answers[:, column], c=colours, zorder=2, **style)
         axes.set(xlim=(low, high), ylim=(low, high), aspect="equal", xlabel=f"true ({unit})")
         axes.set_title(name, fontsize=10, loc="left")
+        axes.locator_params(nbins=_SCATTER_TICKS)
     panels[0].set_ylabel(f"answered ({unit})")
     handles = [_dot(SYSTEM_COLOURS[system]) for system in present]
     ncols = 7 if len(names) > 1 else 3

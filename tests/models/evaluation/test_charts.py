@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -41,6 +43,15 @@ def test_scatter_takes_constants_and_becomes_a_picture_of_many_points():
     many = random.random((20_000, 1))
     figure = charts.scatter_chart(many, many, ["energy"], "keV", np.full(20_000, 62))
     assert len(as_svg(figure)) < 400_000
+
+
+def test_labels_of_nearly_equal_numbers_stand_apart():
+    true = np.full((3, 1), 90.0)
+    answers = 90 + np.array([[0.0001], [0.017], [0.003]])
+    figure = charts.scatter_chart(true, answers, ["α"], "°", np.array([1, 62, 225]))
+    figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
 
 
 def test_history_has_a_panel_for_the_loss_and_each_target_and_lines_for_each_run():
