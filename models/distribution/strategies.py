@@ -14,6 +14,11 @@ from models.distribution.cluster import Cluster
 _LOG = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 _STUCK_SECONDS = 1800.0
+# What TensorFlow makes of a machine that is gone, beside messages that say so.
+_LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError)
+_UNREADABLE = (tf.errors.DataLossError, tf.errors.NotFoundError, tf.errors.PermissionDeniedError)
+# Its own names for its operations, in front of what they say.
+_NODE = re.compile(r"\{\{.*?\}\} ?")
 MIRRORED = "mirrored"
 MULTI_WORKER = "multi_worker"
 
@@ -69,23 +74,48 @@ def _on_each(strategy: tf.distribute.Strategy, ask: Callable[[], tf.Tensor]) -> 
     return strategy.experimental_local_results(tf.function(lambda: strategy.run(ask))())
 
 
-def name_lost_machines(cluster: Cluster | None, train: Callable[[], _Result]) -> _Result:
+def explain_failures(cluster: Cluster | None, train: Callable[[], _Result]) -> _Result:
     """Returns what a training returns.
 
+    Args:
+      cluster: The machines that train together, if there are several.
+      train: Trains.
+
     Raises:
-      CbedError: TensorFlow lost another machine.
+      CbedError: TensorFlow lost another machine, had too little memory, or could not read data.
+      OpError: TensorFlow ended it for another reason, which only somebody who knows the code can
+        make sense of.
     """
     try:
         return train()
     except tf.errors.OpError as error:
-        if cluster is None or isinstance(error, tf.errors.ResourceExhaustedError):
+        explanation = _explain(error, cluster)
+        if explanation is None:
             raise
-        found = re.search("aborted by: (.*)", str(error.message))
-        reason = found[1] if found else type(error).__name__
     # Only now is the error forgotten. Its frames hold a thread pool of TensorFlow, which complains
     # when it is still there at the end of the process.
     gc.collect()
-    raise CbedError(
-        f"worker {cluster.index} has lost another worker: {reason}\nStart all of them again with "
-        "the same command: the training goes on from the last state that was saved"
-    )
+    raise CbedError(explanation)
+
+
+def _explain(error: tf.errors.OpError, cluster: Cluster | None) -> str | None:
+    """Returns what an error means to people; None if nothing is known of it."""
+    text = _NODE.sub("", str(error.message)).strip()
+    if isinstance(error, tf.errors.ResourceExhaustedError):
+        return (
+            "a step of the training does not fit into memory: take a smaller --batch_size, with "
+            "--accumulate for as many samples an update"
+        )
+    own = re.search(r"CbedError: (.*)", text)  # of a reader, which TensorFlow calls
+    if own:
+        return own[1]
+    found = re.search("aborted by: (.*)", text)
+    if cluster is not None and (found or isinstance(error, _LOST)):
+        reason = found[1] if found else type(error).__name__
+        return (
+            f"worker {cluster.index} has lost another worker: {reason}\nStart all of them again "
+            "with the same command: the training goes on from the last state that was saved"
+        )
+    if isinstance(error, _UNREADABLE):
+        return f"the data cannot be read: {text.splitlines()[0] if text else type(error).__name__}"
+    return None

@@ -19,9 +19,9 @@ from models.distribution.cluster import Cluster, read_cluster
 from models.distribution.strategies import (
     MULTI_WORKER,
     all_agree,
+    explain_failures,
     local_replicas,
     make_strategy,
-    name_lost_machines,
 )
 from models.learning.options import TrainingOptions
 from models.prediction import training_intensities
@@ -56,8 +56,8 @@ def train(
       Losses and metrics by name, one number an epoch, as in `log.csv`.
 
     Raises:
-      CbedError: The data set has no training split, the folder holds another run, the loss became
-        not a number, or the disk is too full for the end of it.
+      CbedError: The data set has no training split or cannot be read, the folder holds another run,
+        the loss became not a number, memory or disk is too small, or another machine was lost.
       KeyboardInterrupt: Ctrl-C or SIGTERM; the state is saved.
     """
     manifest = load_manifest(data_dir)
@@ -67,7 +67,7 @@ def train(
     with contextlib.ExitStack() as stack:
         if cluster is None or cluster.is_chief:
             stack.enter_context(runs.claim_run_dir(run_dir, flag_lines))
-        return name_lost_machines(
+        return explain_failures(
             cluster, lambda: _train(data_dir, Path(run_dir), options, manifest, cluster)
         )
 
@@ -91,7 +91,7 @@ def _train(
     progress = _restore(run_dir, steps, data)
     is_chief = cluster is None or cluster.is_chief
     if is_chief:
-        training_intensities.save(run_dir, training_intensities.measure(data_dir))
+        _save_intensities(run_dir, data_dir)
     checkpoints = Checkpoints(run_dir, fitted, model, options.checkpoint_minutes, is_chief)
     display = Display(options.epochs, data.samples)
     reporting = Reporting(run_dir, display) if is_chief else NoReporting()
@@ -127,6 +127,14 @@ def _restore(run_dir: Path, steps: Steps, data: TrainingData) -> Progress:
     if values:
         State(steps.fitted).restore(values)
     return progress
+
+
+def _save_intensities(run_dir: Path, data_dir: str | os.PathLike) -> None:
+    intensities = training_intensities.measure(data_dir)
+    try:
+        training_intensities.save(run_dir, intensities)
+    except OSError as error:
+        raise CbedError(f"the run folder {run_dir} cannot be written: {error}") from error
 
 
 def _where(progress: Progress) -> str:

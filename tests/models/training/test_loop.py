@@ -12,6 +12,7 @@ import pytest
 
 from cbed_tf.errors import CbedError
 from models.learning.options import TrainingOptions
+from models.prediction import training_intensities
 from models.saving import checkpoints
 from models.saving.state import read_state
 from models.training.steps import Steps
@@ -229,3 +230,14 @@ def test_patience_counts_from_an_epoch_whose_model_could_not_be_saved(
     train(toy_dataset, tmp_path, options)
     assert len(read_log(tmp_path)) == 3
     assert json.loads((tmp_path / "run.json").read_text())["best_epoch"] == 2
+
+
+def test_a_folder_that_is_full_from_the_beginning_is_refused_in_words(
+    toy_dataset, tmp_path, monkeypatch
+):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(training_intensities, "save", refuse)
+    with pytest.raises(CbedError, match="the run folder .* cannot be written: .*No space left"):
+        train(toy_dataset, tmp_path, TrainingOptions())
