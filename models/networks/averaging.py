@@ -6,9 +6,7 @@ import keras
 from keras import layers, ops
 
 from models.networks.fusion import mean_of_present
-
-# exp of it is 0 in float32, and sums with it stay finite.
-_LOG_OF_NOTHING = -1e9
+from models.networks.probabilities import LOG_OF_NOTHING
 
 
 class _OverViews(layers.Layer):
@@ -34,7 +32,7 @@ class LogMeanOverViews(_OverViews):
 
     def call(self, logarithms: Any, present: Any) -> Any:
         """Returns log(mean(exp(x))) over the views that are present, safely."""
-        seen = ops.where(present[..., None], logarithms, _LOG_OF_NOTHING)
+        seen = ops.where(present[..., None], logarithms, LOG_OF_NOTHING)
         count = ops.sum(ops.cast(present, logarithms.dtype), axis=1, keepdims=True)
         return ops.logsumexp(seen, axis=1) - ops.log(count)
 

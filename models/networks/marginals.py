@@ -11,11 +11,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from models.networks.probabilities import COARSER, SPACE_GROUP
+from models.networks.probabilities import COARSER, LOG_OF_NOTHING, SPACE_GROUP
 from pipelines.targets import TARGETS, space_groups_of_class
-
-# exp of it is 0 in float32, and sums with it stay finite.
-_LOG_OF_NOTHING = np.float32(-1e9)
 
 
 def is_marginal(key: str, keys: Iterable[str]) -> bool:
@@ -33,7 +30,7 @@ def coarser_logarithms(logarithms: Any, key: str) -> Any:
     members = np.arange(len(TARGETS[key].class_names))[:, None] == space_groups_of_class(key)
     # Not a product of probabilities with zeros and ones: it would be 0, with no way back, where all
     # members are improbable, and GPUs with TensorFloat-32 would round it to ten bits.
-    hidden = np.where(members, np.float32(0), _LOG_OF_NOTHING)
+    hidden = np.where(members, np.float32(0), np.float32(LOG_OF_NOTHING))
     return ops.logsumexp(logarithms[:, None, :] + hidden, axis=-1)
 
 

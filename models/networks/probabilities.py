@@ -14,6 +14,8 @@ SPACE_GROUP = "space_group"
 COARSER = ("crystal_system", "point_group")
 # A probability of 0 in float32 is one below this: its logarithm is taken for the true one.
 TINY = float(np.finfo(np.float32).tiny)
+# A logarithm whose exp is 0 in float32, and with which sums stay finite.
+LOG_OF_NOTHING = -1e9
 
 
 def top_classes(probabilities: np.ndarray, k: int) -> np.ndarray:

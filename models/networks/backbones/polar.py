@@ -10,7 +10,6 @@ _ANGLES = 128
 _ORDERS = 13
 _STEM_WIDTH = 16
 _BLOCKS = 3
-_GREATEST_WIDTH = 64
 _SPECTRUM_WIDTH = 64
 _FEATURES = 256
 _DROPOUT = 0.3
@@ -30,7 +29,7 @@ def polar(height: int, width: int, channels: int) -> keras.Model:
     x = _convolve(x, _STEM_WIDTH, "stem", kernel_size=5, strides=(1, 2))
     x = layers.Activation("relu", name="stem_relu")(x)
     for block in range(_BLOCKS):
-        wide = min(_STEM_WIDTH * 2**block, _GREATEST_WIDTH)
+        wide = _STEM_WIDTH * 2**block
         # Every second block alone halves the angles: 32 of them still tell sixfold from twelvefold.
         x = _residual_block(x, wide, (2, 1 + block % 2), f"block{block + 1}")
     x = AngularSpectrum(_ORDERS, name="spectrum")(x)
