@@ -19,6 +19,7 @@ from models.evaluation.judged import Judged
 from models.evaluation.page import report_page
 from models.evaluation.pictures import draw, save_pictures
 from models.evaluation.results import metrics_document
+from models.evaluation.tables import summary
 from models.evaluation.tasks import sample_tasks
 from models.networks.network import known_inputs
 from models.prediction import calibration
@@ -60,16 +61,17 @@ def evaluate(
 
     Raises:
       CbedError: There is no such model, data set or split, or they do not fit each other; a run is
-        compared with itself.
+        compared with itself; the files cannot be written, and the error has the scores.
     """
     if compare is not None and Path(compare).resolve() == Path(run_dir).resolve():
         raise CbedError(f"the run {run_dir} is compared with itself; --compare takes another one")
     manifest = load_manifest(data_dir)
-    manifest.split(split)
+    if not manifest.split(split).samples:
+        raise CbedError(f"the {split} split of {data_dir} has no samples")
     run_dirs = [run_dir] if compare is None else [run_dir, compare]
     models = [_load(path, checkpoint, data_dir, manifest) for path in run_dirs]
     judged = [
-        _judge(path, checkpoint, model, data_dir, manifest, split, batch_size)
+        _judge(path, checkpoint, *model, data_dir, manifest, split, batch_size)
         for path, model in zip(run_dirs, models, strict=True)
     ]
     document = metrics_document(judged, data_dir, manifest, split, Bootstrap(resamples))
@@ -82,7 +84,10 @@ def _load(
     checkpoint: str,
     data_dir: str | os.PathLike,
     manifest: Manifest,
-) -> keras.Model:
+) -> tuple[keras.Model, str]:
+    """Returns a run's model and its checksum: a training may put another in its place meanwhile."""
+    there = runs.checkpoint_path(run_dir, checkpoint).exists()  # or else the loading complains
+    model_crc32c = calibration.model_checksum(run_dir, checkpoint) if there else ""
     model = runs.load_trained_model(run_dir, checkpoint)
     images = model.input[IMAGE] if isinstance(model.input, dict) else model.input
     if images.shape[1:] != tuple(manifest.image_shape):
@@ -90,13 +95,14 @@ def _load(
             f"the model of {run_dir} takes (views, height, width) {tuple(images.shape[1:])}, "
             f"the data set {data_dir} has {tuple(manifest.image_shape)}"
         )
-    return model
+    return model, model_crc32c
 
 
 def _judge(
     run_dir: str | os.PathLike,
     checkpoint: str,
     model: keras.Model,
+    model_crc32c: str,
     data_dir: str | os.PathLike,
     manifest: Manifest,
     split: str,
@@ -105,15 +111,24 @@ def _judge(
     """Asks a model about a split, and about dev where it has no temperatures yet."""
     answers = ask(model, data_dir, manifest, split, batch_size)
     tasks = sample_tasks(answers)
-    temperatures = {} if split == DEV else calibration.load_temperatures(run_dir, checkpoint)
+    if not tasks:
+        keys = ", ".join(target.key for target in answers.targets)
+        raise CbedError(f"no sample of the {split} split of {data_dir} has a label of {keys}")
+    temperatures = {}
+    if split != DEV:
+        temperatures = calibration.load_temperatures(run_dir, checkpoint, model_crc32c)
     has_classes = any(target.kind == CLASSES for target in answers.targets)
-    if has_classes and not temperatures and DEV in manifest.splits:
+    has_dev = DEV in manifest.splits and manifest.split(DEV).samples > 0
+    if has_classes and not temperatures and has_dev:
         on_dev = tasks
         if split != DEV:
             _LOG.info("%s has no temperatures yet: asking about dev, to fit them", run_dir)
             on_dev = sample_tasks(ask(model, data_dir, manifest, DEV, batch_size, mistakes=0))
         temperatures = fit_temperatures(on_dev)
-        calibration.save_temperatures(run_dir, checkpoint, temperatures)
+        try:
+            calibration.save_temperatures(run_dir, checkpoint, temperatures, model_crc32c)
+        except OSError as error:
+            _LOG.warning("the temperatures of %s cannot be kept: %s", run_dir, error)
     return Judged(
         run_dir=os.fspath(run_dir),
         checkpoint=checkpoint,
@@ -128,11 +143,17 @@ def _judge(
 
 def _write(run_dir: Path, suffix: str, document: dict[str, Any], judged: list[Judged]) -> None:
     content = json.dumps(document, indent=1) + "\n"
-    write_atomically(run_dir / f"metrics-{suffix}.json", content.encode())
     figures = draw(judged[0])
-    save_pictures(run_dir / f"figures-{suffix}", figures, judged[0])
     page = report_page(document, judged, figures)
-    write_atomically(run_dir / f"report-{suffix}.html", page.encode())
+    try:
+        write_atomically(run_dir / f"metrics-{suffix}.json", content.encode())
+        save_pictures(run_dir / f"figures-{suffix}", figures, judged[0])
+        write_atomically(run_dir / f"report-{suffix}.html", page.encode())
+    except OSError as error:
+        # What may have taken an hour is not lost.
+        raise CbedError(
+            f"the evaluation in {run_dir} cannot be written: {error}\n{summary(document)}"
+        ) from error
 
 
 def file_suffix(split: str, checkpoint: str, compare: str | os.PathLike | None) -> str:

@@ -72,11 +72,25 @@ def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarr
 
 
 def save_temperatures(
-    run_dir: str | os.PathLike, checkpoint: str, temperatures: Mapping[str, float]
+    run_dir: str | os.PathLike,
+    checkpoint: str,
+    temperatures: Mapping[str, float],
+    model_crc32c: str | None = None,
 ) -> None:
-    """Writes the temperatures of one of a run's models, keeping those of the other."""
+    """Writes the temperatures of one of a run's models, keeping those of the other.
+
+    Args:
+      run_dir: The run.
+      checkpoint: 'best' or 'last'.
+      temperatures: By target key.
+      model_crc32c: From `model_checksum`, of the model that they were fitted to; by default the one
+        that is there now.
+
+    Raises:
+      OSError: The file cannot be written.
+    """
     entry = {
-        "model_crc32c": _checksum(checkpoint_path(run_dir, checkpoint)),
+        "model_crc32c": model_crc32c or model_checksum(run_dir, checkpoint),
         "temperatures": dict(temperatures),
     }
     entries = {**_read_entries(run_dir), checkpoint: entry}
@@ -84,10 +98,17 @@ def save_temperatures(
     write_atomically(Path(run_dir) / CALIBRATION_NAME, content.encode())
 
 
-def load_temperatures(run_dir: str | os.PathLike, checkpoint: str) -> dict[str, float]:
+def load_temperatures(
+    run_dir: str | os.PathLike, checkpoint: str, model_crc32c: str | None = None
+) -> dict[str, float]:
     """Returns the temperatures of one of a run's models by target key; empty if there are none.
 
     Those of another model, which had the name before, do not count.
+
+    Args:
+      run_dir: The run.
+      checkpoint: 'best' or 'last'.
+      model_crc32c: From `model_checksum`, of the model; by default the one that is there now.
 
     Raises:
       CbedError: The file is damaged.
@@ -96,9 +117,9 @@ def load_temperatures(run_dir: str | os.PathLike, checkpoint: str) -> dict[str, 
     if entry is None:
         return {}
     try:
-        if entry["model_crc32c"] != _checksum(checkpoint_path(run_dir, checkpoint)):
+        if entry["model_crc32c"] != (model_crc32c or model_checksum(run_dir, checkpoint)):
             _LOG.warning(
-                "%s is of an earlier %s model and not used: cbed evaluate fits temperatures anew",
+                "%s is of another %s model and not used: cbed evaluate fits temperatures anew",
                 Path(run_dir) / CALIBRATION_NAME, checkpoint,
             )  # fmt: skip
             return {}
@@ -130,9 +151,10 @@ def _damaged(run_dir: str | os.PathLike, reason: object) -> CbedError:
     return CbedError(f"{path} is damaged ({reason}): delete it, cbed evaluate makes it again")
 
 
-def _checksum(path: Path) -> str:
+def model_checksum(run_dir: str | os.PathLike, checkpoint: str) -> str:
+    """Returns what tells one of a run's models from another that has or had its name."""
     value = 0
-    with path.open("rb") as stream:
+    with checkpoint_path(run_dir, checkpoint).open("rb") as stream:
         while chunk := stream.read(_READ_BYTES):
             value = crc32c(chunk, value)
     return f"{value:08x}"

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 import shutil
@@ -6,9 +7,10 @@ import numpy as np
 import pytest
 
 from cbed_tf.__main__ import main
-from cbed_tf.dataset.manifest import load_index
+from cbed_tf.dataset.manifest import load_index, load_manifest
 from cbed_tf.errors import CbedError
 from models import evaluate, load_trained_model
+from models.evaluation import judging
 from models.prediction.calibration import fit_temperature, load_temperatures
 from pipelines import load_dataset
 
@@ -180,3 +182,54 @@ def test_refusals(run, toy_dataset, sample_dataset, tmp_path, capsys):
     assert f"{tmp_path} holds no trained model" in capsys.readouterr().err
     with pytest.raises(CbedError, match="is compared with itself"):
         evaluate(run, toy_dataset, compare=f"{run}/")
+
+
+@pytest.fixture
+def bare_run(toy_run, tmp_path):
+    """The toy run's model, without temperatures."""
+    (tmp_path / "bare").mkdir()
+    shutil.copy(toy_run / "best.keras", tmp_path / "bare")
+    return tmp_path / "bare"
+
+
+def test_what_cannot_be_written_is_said(bare_run, toy_dataset, monkeypatch, capsys):
+    def disk_is_full(*_):
+        raise OSError(28, "No space left on device")
+
+    for module in (judging, judging.calibration):
+        monkeypatch.setattr(module, "write_atomically", disk_is_full)
+    words = [f"--run_dir={bare_run}", f"--data_dir={toy_dataset}", "--resamples=0"]
+    assert main(["evaluate", *words]) == 1
+    said = capsys.readouterr().err
+    assert f"the temperatures of {bare_run} cannot be kept: [Errno 28] No space" in said
+    assert f"the evaluation in {bare_run} cannot be written: [Errno 28] No space" in said
+    assert "4 samples of 2 materials" in said
+    assert "top-1" in said
+    assert [path.name for path in bare_run.iterdir()] == ["best.keras"]
+
+
+def test_a_model_that_a_training_replaces_meanwhile_gets_no_temperatures(
+    bare_run, toy_dataset, monkeypatch
+):
+    def ask_slowly(*arguments, **options):
+        shutil.copy(bare_run / "next.keras", bare_run / "best.keras")
+        return ask(*arguments, **options)
+
+    ask = judging.ask
+    (bare_run / "next.keras").write_bytes((bare_run / "best.keras").read_bytes() + b"learned")
+    monkeypatch.setattr(judging, "ask", ask_slowly)
+    document = evaluate(bare_run, toy_dataset, "dev", resamples=0)
+    assert document["calibration"]["temperatures"]
+    assert load_temperatures(bare_run, "best") == {}
+
+
+def test_empty_splits(bare_run, toy_dataset, monkeypatch):
+    manifest = load_manifest(toy_dataset)
+    empty = dataclasses.replace(manifest.split("dev"), samples=0)
+    splits = {**manifest.splits, "dev": empty}
+    emptied = dataclasses.replace(manifest, splits=splits)
+    monkeypatch.setattr(judging, "load_manifest", lambda _: emptied)
+    with pytest.raises(CbedError, match="the dev split of .* has no samples"):
+        evaluate(bare_run, toy_dataset, "dev")
+    document = evaluate(bare_run, toy_dataset, resamples=0)
+    assert document["calibration"]["fitted_on"] is None

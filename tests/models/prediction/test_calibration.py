@@ -56,7 +56,16 @@ def test_temperatures_of_an_earlier_model_do_not_count(run_dir, caplog):
     calibration.save_temperatures(run_dir, "best", {"space_group": 1.5})
     (run_dir / "best.keras").write_bytes(b"trained further")
     assert calibration.load_temperatures(run_dir, "best") == {}
-    assert "of an earlier best model" in caplog.text
+    assert "of another best model" in caplog.text
+
+
+def test_temperatures_belong_to_the_model_that_was_loaded(run_dir):
+    """A training replaced it between the loading and the saving."""
+    loaded = calibration.model_checksum(run_dir, "best")
+    (run_dir / "best.keras").write_bytes(b"trained further")
+    calibration.save_temperatures(run_dir, "best", {"space_group": 1.5}, loaded)
+    assert calibration.load_temperatures(run_dir, "best") == {}
+    assert calibration.load_temperatures(run_dir, "best", loaded) == {"space_group": 1.5}
 
 
 @pytest.mark.parametrize(
