@@ -15,6 +15,7 @@ from absl import flags
 
 from cbed_tf.command_line import UsageError
 from cbed_tf.durable import write_atomically
+from cbed_tf.errors import CbedError
 from cbed_tf.schema import SPLITS
 from models.learning.options import READERS
 
@@ -77,5 +78,8 @@ def _path(flag: str, suffix: str) -> Path | None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, content)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
+    except OSError as error:
+        raise CbedError(f"{path} cannot be written: {error}") from error

@@ -7,6 +7,8 @@ import pytest
 import tensorflow as tf
 
 from cbed_tf.__main__ import main
+from cbed_tf.errors import CbedError
+from models.commands import benchmark
 from models.learning import training_step
 from models.learning.learner import Learner
 from models.learning.training_step import make_train_step
@@ -55,6 +57,12 @@ def test_the_command_prints_and_writes_every_stage(toy_dataset, tmp_path, capsys
     assert found["model"] == "small"
     assert f"Bottleneck: {found['bottleneck']}" in printed
     assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(CbedError, match="speeds.json cannot be written: "):
+        benchmark._write(tmp_path / "file" / "speeds.json", b"{}")
 
 
 def test_reading_is_measured_without_a_model(toy_dataset, capsys):
