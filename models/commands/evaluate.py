@@ -26,7 +26,8 @@ flags.DEFINE_string(
     "compare",
     None,
     "Folder of another run, to be judged on the same samples; the files are then called "
-    "report-SPLIT-vs-RUN2.html and so on.",
+    "report-SPLIT-vs-RUN2.html and so on, RUN2 being the folder's own name: those beside another "
+    "run of that name are replaced.",
     flag_values=FLAGS,
 )
 flags.DEFINE_integer(

@@ -18,7 +18,7 @@ from models.networks.network import front_for, known_inputs
 from models.networks.probabilities import SPACE_GROUP
 from pipelines import TARGETS, Target, load_dataset
 from pipelines.reading.remote import load_index
-from pipelines.targets import CLASSES
+from pipelines.targets import CLASSES, QUANTITY
 
 _SHOWN_MISTAKES = 12
 _ABOUT_SAMPLES = ("sample_id", "material", "formula", "space_group", "energy_keV", "z_dirs")
@@ -80,6 +80,7 @@ def ask(
     columns = load_index(data_dir, split, {*_ABOUT_SAMPLES, *(target.source for target in targets)})
     labels = {target.key: target.encode(columns[target.source]) for target in targets}
     main, worst = main_target(targets), WorstMistakes(mistakes)
+    known = is_labelled(main, labels[main.key])
     asked = front_for(model, manifest.encoding)
     parts: dict[str, list[np.ndarray]] = {name: [] for name in model.output}
     row = 0
@@ -93,11 +94,21 @@ def ask(
             wrong = severities(
                 main, answers[main.key], labels[main.key][row:end], manifest.statistics
             )
+            wrong = np.where(known[row:end], wrong, 0)
             worst.offer(row, columns["material"][row:end], wrong, _stacks(images))
             progress.advance(end - row)
             row = end
     predicted = {name: np.concatenate(answers) for name, answers in parts.items()}
     return Answers(targets, predicted, labels, columns, tuple(worst.found()))
+
+
+def is_labelled(target: Target, labels: np.ndarray) -> np.ndarray:
+    """Returns which samples have all of a target's label, bool (samples,); see `Target`."""
+    if target.kind == CLASSES:
+        return labels >= 0
+    if target.kind == QUANTITY:
+        return np.isfinite(labels).all(axis=1)
+    return labels.any(axis=1)
 
 
 def main_target(targets: tuple[Target, ...]) -> Target:

@@ -35,17 +35,23 @@ class Bootstrap:
         """Returns each score for each resample, (resamples,), by its name.
 
         Args:
-          measures: By name, all of the same materials in the same order.
+          measures: By name; those of as many materials are of the same ones in the same order.
         """
         scores = {name: np.empty(self.resamples) for name in measures}
-        materials = len(next(iter(measures.values())).sums)
-        first = 0
-        with Progress("resampling materials", self.resamples, "resamples") as progress:
-            for weights in self._draws(materials):
-                for name, measure in measures.items():
-                    scores[name][first : first + len(weights)] = measure.resampled(weights)
-                first += len(weights)
-                progress.advance(len(weights))
+        # Several numbers of materials only where some have no label of a target.
+        by_materials: dict[int, list[Hashable]] = {}
+        for name, measure in measures.items():
+            by_materials.setdefault(len(measure.sums), []).append(name)
+        total = self.resamples * len(by_materials)
+        with Progress("resampling materials", total, "resamples") as progress:
+            for materials, names in by_materials.items():
+                first = 0
+                for weights in self._draws(materials):
+                    for name in names:
+                        drawn = measures[name].resampled(weights)
+                        scores[name][first : first + len(weights)] = drawn
+                    first += len(weights)
+                    progress.advance(len(weights))
         return scores
 
     def _draws(self, materials: int) -> Iterator[np.ndarray]:

@@ -11,7 +11,7 @@ from models.evaluation import measures, scores
 from models.evaluation.measures import Scored
 from models.evaluation.tasks import Task
 from models.networks.probabilities import COARSER, SPACE_GROUP, coarse_labels, coarsen
-from pipelines.targets import TARGETS, Target, space_groups_of_class
+from pipelines.targets import TARGETS, Target
 
 _TOP5_FROM_CLASSES = 8
 
@@ -99,9 +99,9 @@ def _materials_of_classes(task: Task, labels: np.ndarray) -> dict[int, int]:
 def training_counts(target: Target, manifest: Manifest) -> np.ndarray:
     """Returns how often each class occurs in train (in all splits where there is no train)."""
     splits = manifest.splits
-    class_of = space_groups_of_class(target.key)
     counts = np.zeros(len(target.class_names), np.int64)
     for split in [splits["train"]] if "train" in splits else splits.values():
-        for space_group, count in split.space_groups.items():
-            counts[class_of[space_group - 1]] += count
+        labels = target.encode(np.array(list(split.space_groups), np.int64))
+        samples = np.array(list(split.space_groups.values()), np.int64)
+        np.add.at(counts, labels[labels >= 0], samples[labels >= 0])
     return counts

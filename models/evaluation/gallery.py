@@ -73,7 +73,7 @@ def _panels(mistake: Mistake, answers: Answers, notes: tuple[str, ...] = ()) -> 
         mistake.stack,
         columns["sample_id"][row].decode(),
         columns["formula"][row].decode(),
-        int(columns["space_group"][row]),
+        int(columns["space_group"][row]) or None,
         float(columns["energy_keV"][row]),
         columns["z_dirs"][row],
         notes,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from cbed_tf.inspection.charts import as_svg
 from cbed_tf.inspection.document import Block, Gallery, Heading, Paragraph, Picture, as_html
 from models.evaluation import charts, detail_tables
+from models.evaluation.answers import main_target
 from models.evaluation.gallery import mistake_pictures
 from models.evaluation.judged import Judged, read_history
 from models.evaluation.reliability import BINS
@@ -18,7 +19,7 @@ from models.evaluation.tables import (
     title,
 )
 from models.networks.probabilities import COARSER, SPACE_GROUP
-from pipelines.targets import FRACTIONS, QUANTITY
+from pipelines.targets import CLASSES, FRACTIONS, QUANTITY
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -217,11 +218,13 @@ def _mistakes(judged: Sequence[Judged], other: Sequence[str]) -> list[Block]:
     pictures = mistake_pictures(judged[0].answers, compared)
     if not pictures:
         return [Heading("The worst mistakes"), Paragraph("There are none.")]
-    text = (
-        "The most confident wrong answers, one of a material. Intensities to the power 1/4, each "
-        "pattern scaled to its own maximum, under its zone axis; probabilities as the model gives "
-        "them."
+    has_classes = main_target(judged[0].answers.targets).kind == CLASSES
+    text = "The most confident wrong answers" if has_classes else "The answers that are most off"
+    text += (
+        ", one of a material. Intensities to the power 1/4, each pattern scaled to its own "
+        "maximum, under its zone axis"
     )
+    text += "; probabilities as the model gives them." if has_classes else "."
     return [Heading("The worst mistakes"), Paragraph(text), Gallery(pictures)]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from cbed_tf.figures import gallery_figure
 from models.evaluation import charts
+from models.evaluation.answers import is_labelled
 from models.evaluation.gallery import mistake_panels
 from models.evaluation.judged import Judged
 from models.evaluation.number_scoring import PRESENCE_THRESHOLD
@@ -16,12 +17,13 @@ from models.evaluation.tables import UNITS, component_titles, title
 from models.evaluation.tasks import IMPLIED, Task
 from models.figures import save_figure
 from models.networks.probabilities import SPACE_GROUP
-from pipelines.targets import FRACTIONS, QUANTITY
+from pipelines.targets import FRACTIONS, QUANTITY, TARGETS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CRYSTAL_SYSTEM = "crystal_system"
+_RELIABILITY, _MISTAKES = "reliability", "mistakes"
 # More classes make no readable matrix.
 _MATRIX_CLASSES = 20
 
@@ -38,6 +40,8 @@ def draw(judged: Judged) -> dict[str, "Figure"]:
 def save_pictures(folder: Path, figures: dict[str, "Figure"], judged: Judged) -> None:
     """Writes pictures as PNG files, and `mistakes.png` with the patterns of the worst mistakes.
 
+    Those of an earlier evaluation that have no successor are removed.
+
     Args:
       folder: Made if it does not exist.
       figures: From `draw`.
@@ -46,8 +50,12 @@ def save_pictures(folder: Path, figures: dict[str, "Figure"], judged: Judged) ->
     folder.mkdir(exist_ok=True)
     for name, figure in figures.items():
         save_figure(folder / f"{name}.png", figure)
+    written = set(figures)
     if judged.answers.mistakes:
-        save_figure(folder / "mistakes.png", gallery_figure(mistake_panels(judged.answers)))
+        save_figure(folder / f"{_MISTAKES}.png", gallery_figure(mistake_panels(judged.answers)))
+        written.add(_MISTAKES)
+    for name in {*TARGETS, _RELIABILITY, _MISTAKES} - written:
+        (folder / f"{name}.png").unlink(missing_ok=True)
 
 
 def _figures(judged: Judged) -> Iterator[tuple[str, "Figure"]]:
@@ -56,11 +64,12 @@ def _figures(judged: Judged) -> Iterator[tuple[str, "Figure"]]:
         panels = {f"{title(key)}, as the model answers": found.before}
         if found.after is not None:
             panels[f"{title(key)}, tempered"] = found.after
-        yield "reliability", charts.reliability_chart(panels)
+        yield _RELIABILITY, charts.reliability_chart(panels)
     yield from _confusions(judged)
     for key, task in judged.tasks.items():
         if task.target.kind == QUANTITY:
-            yield key, _quantity_chart(task, judged.answers.columns[SPACE_GROUP])
+            known = is_labelled(task.target, judged.answers.labels[key])
+            yield key, _quantity_chart(task, judged.answers.columns[SPACE_GROUP][known])
         elif task.target.kind == FRACTIONS:
             yield key, _element_chart(task)
 
@@ -68,7 +77,9 @@ def _figures(judged: Judged) -> Iterator[tuple[str, "Figure"]]:
 def _quantity_chart(task: Task, space_groups: np.ndarray) -> "Figure":
     names = component_titles(task.target, task.labels.shape[1])
     unit = UNITS[task.target.unit]
-    return charts.scatter_chart(task.labels, task.answers, names, unit, space_groups)
+    coloured = space_groups > 0  # 0 stands for one that is not known
+    true, answers = task.labels[coloured], task.answers[coloured]
+    return charts.scatter_chart(true, answers, names, unit, space_groups[coloured])
 
 
 def _element_chart(task: Task) -> "Figure":

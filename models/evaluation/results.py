@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cbed_tf.dataset.manifest import Manifest
+from models.evaluation.answers import is_labelled
 from models.evaluation.bootstrap import LEVEL, Bootstrap
 from models.evaluation.calibrating import DEV
 from models.evaluation.comparison import add_comparison
@@ -15,6 +16,7 @@ from models.evaluation.gallery import mistake_documents
 from models.evaluation.judged import Judged
 from models.evaluation.measures import Path
 from models.evaluation.scoring import SplitScores
+from pipelines.targets import TARGETS
 
 
 def metrics_document(
@@ -51,7 +53,7 @@ def metrics_document(
         "samples": answers.samples,
         "materials": answers.materials,
         "baselines_from": "train" if "train" in manifest.splits else "all splits",
-        "warnings": list(_warnings(manifest, split)),
+        "warnings": [*_warnings(manifest, split), *_missing_labels(judged)],
         "bootstrap": {**dataclasses.asdict(bootstrap), "level": LEVEL, "unit": "material"},
         "scores": documents,
         "calibration": _calibration(first, split),
@@ -62,10 +64,11 @@ def metrics_document(
 
 def _distributions(bootstrap: Bootstrap, scored: SplitScores) -> dict[Path, np.ndarray]:
     """Resamples scores; a single material has no intervals."""
-    materials = len(next(iter(scored.measures.values())).sums)
-    if materials < 2 or not bootstrap.resamples:
+    if not bootstrap.resamples:
         return {}
-    return bootstrap.distributions(scored.measures)
+    return bootstrap.distributions(
+        {path: measure for path, measure in scored.measures.items() if len(measure.sums) > 1}
+    )
 
 
 def _calibration(judged: Judged, split: str) -> dict[str, Any]:
@@ -87,3 +90,14 @@ def _warnings(manifest: Manifest, split: str) -> Iterator[str]:
             f"{manifest.overlaps['materials']:,} material(s) occur in more than one split of this "
             "data set: its scores are a leak, not a result."
         )
+
+
+def _missing_labels(judged: Sequence[Judged]) -> Iterator[str]:
+    labels = {key: one.answers for one in judged for key in one.answers.labels}
+    for key, answers in labels.items():
+        missing = int((~is_labelled(TARGETS[key], answers.labels[key])).sum())
+        if missing:
+            yield (
+                f"{missing:,} of {answers.samples:,} samples have no label of {key}: its scores "
+                "are of the others."
+            )

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from models.evaluation.answers import Answers
+from models.evaluation.answers import Answers, is_labelled
 from models.networks.heads import STD
 from models.networks.probabilities import (
     COARSER,
@@ -41,23 +41,39 @@ class Task:
 
 
 def sample_tasks(answers: Answers) -> dict[str, Task]:
-    """Returns what is judged sample by sample.
+    """Returns what is judged sample by sample, of samples that have a label.
+
+    A target that none has a label of is left out.
 
     By target key; what space groups imply follows them as `crystal_system_from_space_group` and
     `point_group_from_space_group`, whatever else the model says about these.
     """
     tasks = {}
     for target in answers.targets:
-        tasks[target.key] = Task(
+        known = is_labelled(target, answers.labels[target.key])
+        if not known.any():
+            continue
+        task = Task(
             target,
             answers.predicted[target.key],
             answers.labels[target.key],
             answers.groups,
             answers.predicted.get(f"{target.key}{STD}"),
         )
+        tasks[target.key] = task if known.all() else _of_rows(task, known)
         if target.key == SPACE_GROUP:
             tasks.update(implied_tasks(tasks[SPACE_GROUP]))
     return tasks
+
+
+def _of_rows(task: Task, rows: np.ndarray) -> Task:
+    return Task(
+        task.target,
+        task.answers[rows],
+        task.labels[rows],
+        np.unique(task.groups[rows], return_inverse=True)[1],
+        None if task.std is None else task.std[rows],
+    )
 
 
 def implied_tasks(task: Task) -> dict[str, Task]:

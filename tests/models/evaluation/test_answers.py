@@ -3,6 +3,7 @@ import pytest
 
 from cbed_tf.dataset.manifest import load_index, load_manifest
 from models import build_model, load_trained_model
+from models.evaluation import answers as answers_module
 from models.evaluation.answers import ask, main_target
 from models.evaluation.worst import severities
 from pipelines import TARGETS, IntensityScaling, get_targets, load_dataset
@@ -45,6 +46,15 @@ def test_mistakes_come_with_their_own_patterns(model, toy_dataset):
     for mistake in found:
         assert mistake.severity == pytest.approx(wrong[mistake.row])
         np.testing.assert_array_equal(mistake.stack, images[mistake.row])
+
+
+def test_an_answer_is_no_mistake_where_nothing_is_known(model, toy_dataset, monkeypatch):
+    def without_space_groups(*arguments):
+        columns = load_index(*arguments)
+        return {**columns, "space_group": 0 * columns["space_group"]}
+
+    monkeypatch.setattr(answers_module, "load_index", without_space_groups)
+    assert ask(model, toy_dataset, load_manifest(toy_dataset), "test", 3).mistakes == ()
 
 
 def test_patterns_of_mistakes_are_decoded(model, toy_dataset, encoded_toys):

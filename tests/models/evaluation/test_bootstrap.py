@@ -42,6 +42,14 @@ def test_equal_seeds_draw_the_same_materials_for_any_scores():
     assert not np.array_equal(first, Bootstrap(120, seed=6).distributions({"x": mean(values)})["x"])
 
 
+def test_scores_of_fewer_materials_have_draws_of_their_own():
+    values = np.random.default_rng(0).random(30)
+    found = Bootstrap(120).distributions({"x": mean(values), "y": mean(values[:20])})
+    for name, count in (("x", 30), ("y", 20)):
+        (alone,) = Bootstrap(120).distributions({name: mean(values[:count])}).values()
+        np.testing.assert_array_equal(found[name], alone)
+
+
 def test_resamples_with_nothing_to_judge_do_not_count():
     assert interval(np.array([np.nan, 1.0, 1.0])) == (1, 1)
     assert interval(np.array([np.nan])) is None

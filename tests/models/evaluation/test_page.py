@@ -1,5 +1,6 @@
 """The web page and its parts, of answers that are made up."""
 
+import dataclasses
 import re
 from types import SimpleNamespace
 
@@ -181,7 +182,47 @@ def test_page_without_mistakes_log_or_intervals(tmp_path):
     assert "Intervals hold" not in page
 
 
+def test_samples_without_labels_are_named_and_drawn_where_they_can_be(tmp_path, monkeypatch):
+    """Of mp-4, which has no space group, and of one sample of mp-1, which has no energy."""
+    answers = answers_of([62, 62, 225, 62, 14, 186])
+    labels = {key: label.copy() for key, label in answers.labels.items()}
+    labels["space_group"][5], labels["energy_keV"][0] = -1, np.nan
+    columns = {**COLUMNS, "space_group": np.array([62, 62, 225, 225, 14, 0])}
+    mistakes = answers.mistakes[:1]
+    answers = dataclasses.replace(answers, labels=labels, columns=columns, mistakes=mistakes)
+    page, document = page_of(judged_of(tmp_path, answers))
+    assert document["warnings"][1:] == [
+        "1 of 6 samples have no label of space_group: its scores are of the others.",
+        "1 of 6 samples have no label of energy_keV: its scores are of the others.",
+    ]
+    scores = document["scores"]
+    assert scores["space_group"]["top1"]["model"] == 4 / 5
+    assert scores["space_group"]["classes_present"] == 3
+    assert scores["energy_keV"]["mae"]["model"] == 5
+    assert scores["energy_keV"]["mae"]["interval"] == [5, 5]
+    assert "nan" not in text_of(page).lower().split()
+
+
+def test_mistakes_about_numbers_are_not_called_confident(tmp_path):
+    answers = answers_of([62, 62, 225, 62, 14, 186])
+    targets = (TARGETS["energy_keV"],)
+    keys = ("energy_keV", "energy_keV_std")
+    answers = dataclasses.replace(
+        answers,
+        targets=targets,
+        predicted={key: answers.predicted[key] for key in keys},
+        labels={"energy_keV": answers.labels["energy_keV"]},
+    )
+    page, _ = page_of(judged_of(tmp_path, answers))
+    assert "The answers that are most off, one of a material." in page
+    assert "confident" not in page
+    assert "probabilities as the model gives them" not in page
+
+
 def test_pictures_are_saved(ours, tmp_path):
+    (tmp_path / "figures").mkdir()
+    for name in ("point_group.png", "angles_degree.png", "notes.png"):
+        (tmp_path / "figures" / name).write_text("of an earlier evaluation")
     save_pictures(tmp_path / "figures", draw(ours), ours)
     names = {path.name for path in (tmp_path / "figures").iterdir()}
     assert names == {
@@ -192,7 +233,11 @@ def test_pictures_are_saved(ours, tmp_path):
         "abc_angstrom.png",
         "composition.png",
         "mistakes.png",
+        "notes.png",
     }
+    right = judged_of(tmp_path, answers_of(NUMBERS))
+    save_pictures(tmp_path / "figures", draw(right), right)
+    assert not (tmp_path / "figures" / "mistakes.png").exists()
 
 
 def test_history_is_what_is_a_number_in_every_epoch(ours, tmp_path):

@@ -90,3 +90,29 @@ def test_materials_of_one_sample_have_no_joint_answers():
     materials = np.array([b"a", b"b", b"c"])
     answers = answers_to("space_group", materials=materials, space_group=SPACE_GROUPS)
     assert joint_tasks(sample_tasks(answers)) == {}
+
+
+def test_samples_without_a_label_are_not_judged():
+    """The first of b has no space group, a no energy, nobody a composition."""
+    labels = {
+        "space_group": np.array([-1, 224, 61]),
+        "energy_keV": np.array([[100.0], [np.nan], [120.0]]),
+        "composition": np.zeros((3, 118)),
+    }
+    energies = np.array([[1.0], [2.0], [3.0]])
+    predicted = {"space_group": SPACE_GROUPS, "energy_keV": energies, "energy_keV_std": energies}
+    predicted["composition"] = np.ones((3, 118)) / 118
+    targets = tuple(TARGETS[key] for key in labels)
+    tasks = sample_tasks(Answers(targets, predicted, labels, {"material": MATERIALS}))
+    assert list(tasks) == [
+        "space_group",
+        "crystal_system_from_space_group",
+        "point_group_from_space_group",
+        "energy_keV",
+    ]
+    assert tasks["space_group"].labels.tolist() == [224, 61]
+    assert tasks["space_group"].groups.tolist() == [0, 1]
+    np.testing.assert_array_equal(tasks["space_group"].answers, SPACE_GROUPS[1:])
+    energy = tasks["energy_keV"]
+    assert energy.groups.tolist() == [0, 0]  # without a, b is the only material
+    assert energy.answers.tolist() == energy.std.tolist() == [[1], [3]]
