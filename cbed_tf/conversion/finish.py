@@ -61,7 +61,7 @@ def finish(output: Path, plan: Plan, reports: Sequence[ShardReport]) -> Manifest
         image_shape=plan.stored_shape,
         splits=splits,
         overlaps=_audit(columns),
-        statistics=_statistics(columns.get("train") or next(iter(columns.values()))),
+        statistics=_statistics(_known_columns(columns)),
         source_files=plan.scan.files,
         rejected=len(rejected),
         created_by=f"cbed-tf {__version__}",
@@ -116,6 +116,14 @@ def _audit(columns: Mapping[str, dict[str, np.ndarray]]) -> dict[str, int]:
         kind: len(find_overlaps([n for rows in columns.values() for n in of(rows)], split_of_row))
         for kind, of in names.items()
     }
+
+
+def _known_columns(columns: Mapping[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Returns what may be known before a test: train, or everything where there is no train."""
+    if "train" in columns:
+        return columns["train"]
+    names = (*_QUANTITIES, "formula")
+    return {name: np.concatenate([part[name] for part in columns.values()]) for name in names}
 
 
 def _statistics(columns: dict[str, np.ndarray]) -> dict[str, Statistics]:

@@ -162,6 +162,17 @@ def test_the_index_tells_where_the_patterns_lie(tmp_path, archive):
             assert index["intensity_min"][row] == sample["cbed_stack"].min()
 
 
+def test_statistics_without_a_training_split_are_of_everything(tmp_path):
+    folder = write_archive(tmp_path / "in", train=0, dev=2, test=4)
+    manifest = convert_archive(folder, tmp_path / "out", workers=1)
+
+    parts = [load_index(tmp_path / "out", split)["abc_angstrom"] for split in ("dev", "test")]
+    abc = np.concatenate(parts).astype(np.float64)
+    np.testing.assert_allclose(manifest.statistics["abc_angstrom"].mean, abc.mean(axis=0))
+    assert not np.allclose(abc.mean(axis=0), parts[0].mean(axis=0))
+    assert len(manifest.statistics["composition"].mean) == 118
+
+
 def test_the_manifest_counts_and_describes(tmp_path, archive):
     convert_archive(archive, tmp_path / "out", workers=1)
     manifest = load_manifest(tmp_path / "out")
