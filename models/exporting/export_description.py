@@ -14,13 +14,13 @@ import tensorflow as tf
 from cbed_tf import __version__
 from cbed_tf.schema import FIELD, IMAGE
 from models.exporting.saved_model import SIGNATURE
+from models.networks.heads import STD
 from models.prediction.answering import AnsweringModel
 from models.prediction.training_intensities import TrainingIntensities
 from models.saving import runs
 from pipelines.targets import CLASSES, FRACTIONS, TARGETS
 
 NAME = "cbed.json"
-_STD = "_std"
 _KINDS = {CLASSES: "probabilities", FRACTIONS: "fractions"}
 
 
@@ -79,8 +79,8 @@ def _inputs(model: AnsweringModel, intensities: TrainingIntensities | None) -> d
 def _output(key: str, size: int, temperatures: dict[str, float]) -> dict[str, Any]:
     """Returns the description of one output, (samples, size)."""
     shape = {"shape": [None, size]}
-    if key not in TARGETS and key.removesuffix(_STD) in TARGETS:
-        target = TARGETS[key.removesuffix(_STD)]
+    if key not in TARGETS and key.removesuffix(STD) in TARGETS:
+        target = TARGETS[key.removesuffix(STD)]
         return {"kind": "standard deviations", "of": target.key, "unit": target.unit, **shape}
     target = TARGETS[key]
     if target.kind not in _KINDS:

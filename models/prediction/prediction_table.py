@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from cbed_tf import crystal
+from models.networks.heads import STD
 from models.networks.probabilities import COARSER, SPACE_GROUP, coarsen, top_classes
 from pipelines.targets import CLASSES, QUANTITY, TARGETS, Target
 
@@ -41,8 +42,8 @@ def answer_columns(
             columns.update(_class_columns(target, answer))
         elif target.kind == QUANTITY:
             columns.update(quantity_columns(target, answer))
-            if f"{target.key}_std" in answers:
-                columns.update(quantity_columns(target, answers[f"{target.key}_std"], "_std"))
+            if f"{target.key}{STD}" in answers:
+                columns.update(quantity_columns(target, answers[f"{target.key}{STD}"], STD))
         else:
             columns[target.key] = target.decode(answer)
     return columns
