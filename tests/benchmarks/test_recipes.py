@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import json
+import shutil
 import time
 
 import h5py
@@ -17,6 +18,7 @@ from benchmarks.recipes import (
     children,
     classical,
     comparison,
+    findings,
     prototypes,
     recipe_list,
     report,
@@ -493,6 +495,35 @@ def test_the_first_method_is_what_others_are_compared_with(tmp_path, monkeypatch
     assert names == ["whole", "ema"]
 
 
+def test_recipes_that_answer_no_space_group_are_refused(tmp_path):
+    (tmp_path / "lengths.flags").write_text("--targets=abc_angstrom\n")
+    (tmp_path / "usual.flags").write_text("--ema=0.9\n")
+    with pytest.raises(CbedError, match="lengths.flags has --targets=abc_angstrom, and space_grou"):
+        comparison.methods_of([str(tmp_path / "lengths.flags")], is_leave_out=False)
+    (method,) = comparison.methods_of([str(tmp_path / "usual.flags")], is_leave_out=False)
+    assert method.name == "usual"
+
+
+def test_methods_that_lack_a_seed_are_left_out(toy_manifest, indexed_archive, tmp_path):
+    """Forest has both seeds, ridge one of them."""
+    scratch = tmp_path / "scratch"
+    words = [str(indexed_archive), str(scratch), "--seeds=2", "--splits=dev", "--resamples=10"]
+    options = __main__.parse_options([*words, "--only=forest,ridge"])
+    (scratch / "data").mkdir(parents=True)
+    compared = comparison.Comparison(options, comparison.methods_of(options.only, False))
+    compared.data_sets.path("dev").parent.mkdir(exist_ok=True)
+    shutil.copytree(indexed_archive.parent / "shards", compared.data_sets.path("dev"))
+    for name, seed in (("forest", 0), ("forest", 1), ("ridge", 0)):
+        path = compared.answers(comparison.CLASSICAL[name], "dev", seed)
+        path.parent.mkdir(exist_ok=True)
+        answers_file.save_answers(path, made_tasks([0, 1], [0, 0]), {"fit_seconds": 1.0})
+
+    found = findings.findings(compared)
+    assert list(found["splits"]["dev"]["methods"]) == ["forest"]
+    assert found["failed"] == {"ridge": "not finished, 1 of 2 seeds on dev"}
+    assert "ridge, 200 components: LEFT OUT: not finished" in report.report(found, scratch, "x")
+
+
 def test_what_an_ingredient_brings_is_how_far_the_rest_is_behind(tmp_path):
     def method(mean):
         entry = {"mean": mean, "least": mean, "most": mean, "by_seed": {"0": mean}}
@@ -515,7 +546,7 @@ def test_what_an_ingredient_brings_is_how_far_the_rest_is_behind(tmp_path):
     table = lines[lines.index("What each ingredient brings, in points of top-1 [95 % interval]") :]
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table[2:6]]
     assert rows[2:] == [["without it", "+10.0 [+1, +30]"], ["without another", "–"]]
-    assert "without another: FAILED, left out: no room" in lines
+    assert "without another: LEFT OUT: no room" in lines
     assert json.loads((tmp_path / "leave-out.json").read_text())["minutes"] == 5
     assert (tmp_path / "leave-out.png").exists()
 
@@ -525,6 +556,10 @@ def test_unknown_recipes_are_refused(capsys):
         with pytest.raises(SystemExit) as caught:
             __main__.main(["archive", "scratch", *only])
         assert "nothing" in str(caught.value.code)
+    for name in ("seeds", "minutes"):
+        with pytest.raises(SystemExit):
+            __main__.main(["archive", "scratch", f"--{name}=0"])
+        assert f"--{name} is 0" in capsys.readouterr().err
     with pytest.raises(SystemExit) as caught:
         __main__.main(["archive", "scratch", "--splits=test"])
     assert caught.value.code == 2

@@ -14,7 +14,8 @@ judged, not the best on dev, which would have been chosen by what judges it; --c
 --leave_out trains our recipe without one ingredient at a time instead (`recipe_list.py` has the
 list). Writes results.json, results.md and results.png to SCRATCH_FOLDER (leave-out.* with
 --leave_out) and prints the tables. What is finished is not done again: after an interruption the
-same command goes on, in the middle of a training too. --redraw only reports what there is.
+same command goes on, in the middle of a training too. --redraw only reports what there is. A method
+is reported on a split when all of its seeds are done.
 
 This measures the machine as well: leave it alone meanwhile.
 """
@@ -91,8 +92,10 @@ def parse_options(argv):
     parser.add_argument("--leave_out", action="store_true", help="what each ingredient brings")
     parser.add_argument("--redraw", action="store_true", help="only report what is finished")
     options = parser.parse_args(argv)
-    options.seeds = options.seeds or (_LEAVE_OUT_SEEDS if options.leave_out else _SEEDS)
-    options.minutes = options.minutes or (_LEAVE_OUT_MINUTES if options.leave_out else _MINUTES)
+    if options.seeds is None:
+        options.seeds = _LEAVE_OUT_SEEDS if options.leave_out else _SEEDS
+    if options.minutes is None:
+        options.minutes = _LEAVE_OUT_MINUTES if options.leave_out else _MINUTES
     check_options(parser, options)
     return options
 

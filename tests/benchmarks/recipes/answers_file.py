@@ -10,11 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from cbed_tf.durable import write_columns
-from models.evaluation.tasks import Task
-from models.networks.probabilities import SPACE_GROUP
+from models.evaluation.tasks import IMPLIED, Task
 from pipelines.targets import TARGETS
-
-_IMPLIED = f"_from_{SPACE_GROUP}"
 
 
 def save_answers(path, tasks, facts):
@@ -39,7 +36,7 @@ def load_answers(path):
         names = [key.removesuffix("/answers") for key in columns if key.endswith("/answers")]
         tasks = {
             name: Task(
-                TARGETS[name.removesuffix(_IMPLIED)],
+                TARGETS[name.removesuffix(IMPLIED)],
                 columns[f"{name}/answers"],
                 columns[f"{name}/labels"],
                 columns["groups"],

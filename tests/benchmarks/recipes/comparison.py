@@ -14,6 +14,7 @@ from benchmarks.recipes.recipe_list import (
     OURS,
     PEERS,
     Recipe,
+    all_settings,
     find_recipe,
     leave_out,
 )
@@ -36,6 +37,7 @@ CLASSICAL = {
     "ridge": Classical("ridge", "ridge, 200 components"),
 }
 Method = Recipe | Classical
+_COMPARED_BY = "space_group"
 
 
 def methods_of(only, is_leave_out):
@@ -46,7 +48,7 @@ def methods_of(only, is_leave_out):
       is_leave_out: Whether they are names of ingredients of our recipe.
 
     Raises:
-      CbedError: One does not exist.
+      CbedError: One does not exist, or does not answer what all are compared by.
     """
     if is_leave_out:
         unknown = set(only or ()) - LEAVE_OUT.keys()
@@ -54,7 +56,17 @@ def methods_of(only, is_leave_out):
             raise CbedError(f"there is no {', '.join(unknown)} among {', '.join(LEAVE_OUT)}")
         return leave_out(find_recipe(OURS), only)
     names = only or (OURS, *PEERS, *CLASSICAL)
-    return [CLASSICAL[name] if name in CLASSICAL else find_recipe(name) for name in names]
+    return [CLASSICAL[name] if name in CLASSICAL else find_comparable(name) for name in names]
+
+
+def find_comparable(name):
+    recipe = find_recipe(name)
+    targets = all_settings(recipe)["targets"]
+    if _COMPARED_BY not in targets.split(","):
+        raise CbedError(
+            f"{recipe.flagfile} has --targets={targets}, and {_COMPARED_BY} is what is compared"
+        )
+    return recipe
 
 
 class Comparison:

@@ -21,9 +21,11 @@ def findings(comparison):
       {'splits': {split: as `results.judge` says}, 'costs': {method: {split: [a dict a seed]}}, and
       what was asked for}.
     """
-    options, splits, spent = comparison.options, {}, {}
+    options, splits, spent, unfinished = comparison.options, {}, {}, {}
     for split in options.splits:
-        answered, facts = load_all(comparison, split)
+        answered, facts, missing = load_all(comparison, split)
+        for name, done in missing.items():
+            unfinished.setdefault(name, []).append(done)
         if answered:
             manifest = load_manifest(comparison.data_sets.path(split))
             reference = comparison.methods[0].name
@@ -41,22 +43,32 @@ def findings(comparison):
         "machine": machine(),
         "splits": splits,
         "costs": spent,
-        "failed": comparison.failed,
+        "failed": {
+            **{name: f"not finished, {', '.join(done)}" for name, done in unfinished.items()},
+            **comparison.failed,
+        },
     }
 
 
 def load_all(comparison, split):
-    """Returns {method: {seed: tasks}} and {method: [costs by seed]} of what is finished."""
-    answered, facts = {}, {}
+    """Returns {method: {seed: tasks}} and {method: [costs by seed]} of methods that are finished.
+
+    And of the others, which are no comparison, how many seeds there are: {method: text}.
+    """
+    answered, facts, missing = {}, {}, {}
+    seeds = range(comparison.options.seeds)
     for method in comparison.methods:
-        for seed in range(comparison.options.seeds):
-            if comparison.is_done(method, split, seed):
-                tasks, known = load_answers(comparison.answers(method, split, seed))
-                answered.setdefault(method.name, {})[seed] = tasks
-                if not isinstance(method, Classical):
-                    known = costs(comparison.trial(method, split, seed), known)
-                facts.setdefault(method.name, []).append(known)
-    return answered, facts
+        done = sum(comparison.is_done(method, split, seed) for seed in seeds)
+        if done < len(seeds):
+            missing[method.name] = f"{done} of {len(seeds)} seeds on {split}"
+            continue
+        for seed in seeds:
+            tasks, known = load_answers(comparison.answers(method, split, seed))
+            answered.setdefault(method.name, {})[seed] = tasks
+            if not isinstance(method, Classical):
+                known = costs(comparison.trial(method, split, seed), known)
+            facts.setdefault(method.name, []).append(known)
+    return answered, facts, missing
 
 
 def machine():

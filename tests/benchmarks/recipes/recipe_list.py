@@ -103,12 +103,17 @@ def leave_out(recipe, names=None):
     return variants
 
 
-def same_settings(first, second):
-    """Returns whether two recipes train alike."""
+def all_settings(recipe):
+    """Returns the value of every flag, set or not, as text, by name."""
     defaults = {
         field.name: as_text(default_of(field)) for field in dataclasses.fields(TrainingOptions)
     }
-    settings = [{**defaults, **recipe.settings()} for recipe in (first, second)]
+    return {**defaults, **recipe.settings()}
+
+
+def same_settings(first, second):
+    """Returns whether two recipes train alike."""
+    settings = [all_settings(recipe) for recipe in (first, second)]
     return all(
         same_value(settings[0].get(name, ""), settings[1].get(name, ""))
         for name in {**settings[0], **settings[1]}

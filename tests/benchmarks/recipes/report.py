@@ -194,7 +194,7 @@ def mean(entries, name):
 def closing(found):
     """Yields what was not measured, and with what the rest was."""
     for name, reason in found["failed"].items():
-        yield f"{found['methods'][name]}: FAILED, left out: {reason}"
+        yield f"{found['methods'][name]}: LEFT OUT: {reason}"
     machine = found["machine"]
     versions = [f"{name} {version}" for name, version in machine["versions"].items() if version]
     yield ", ".join([f"Python {machine['python']}", *versions])

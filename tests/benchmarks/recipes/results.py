@@ -13,15 +13,16 @@ import numpy as np
 from cbed_tf.errors import CbedError
 from models.evaluation.bootstrap import Bootstrap, interval
 from models.evaluation.scoring import SplitScores
+from models.evaluation.tasks import IMPLIED
 from models.networks.probabilities import SPACE_GROUP
 from pipelines.targets import CLASSES, FRACTIONS, QUANTITY
 
-# Title and place of each score of the space group, by its name in results.json.
+# Where each score of the space group stands, by its name in results.json.
 SCORES = {
-    "top1": ("top-1", (SPACE_GROUP, "top1")),
-    "macro_f1": ("macro-F1", (SPACE_GROUP, "macro_f1")),
-    "crystal_system": ("crystal system", ("crystal_system_from_space_group", "top1")),
-    "top5": ("top-5", (SPACE_GROUP, "top5")),
+    "top1": (SPACE_GROUP, "top1"),
+    "macro_f1": (SPACE_GROUP, "macro_f1"),
+    "crystal_system": (f"crystal_system{IMPLIED}", "top1"),
+    "top5": (SPACE_GROUP, "top5"),
 }
 _ERRORS = {CLASSES: (), QUANTITY: ("mae",), FRACTIONS: ("element_f1", "mae")}
 
@@ -76,7 +77,7 @@ def check_same_samples(tasks):
 
 def paths_of(tasks):
     """Returns where the scores lie in a document, by their names here."""
-    paths = {name: path for name, (_, path) in SCORES.items()}
+    paths = dict(SCORES)
     for key, task in tasks.items():
         paths |= {f"{key} {error}": (key, error) for error in _ERRORS[task.target.kind]}
     return paths
