@@ -61,9 +61,9 @@ class TrainingOptions:
         False, "Predict a standard deviation beside every number, learned by its likelihood."
     )
     scaling: str = option("power", "First layer, on raw intensities: power, log or none.")
-    exponent: float = option(0.25, "Of --scaling=power.", above=0)
+    exponent: float = option(0.25, "Exponent of --scaling=power; 0.25 is the fourth root.", above=0)
     floor: float = option(
-        math.exp(-17), "Of --scaling=log: anything below counts as this.", above=0
+        math.exp(-17), "Smallest intensity for --scaling=log; lower ones are raised to it.", above=0
     )
 
     # The loss
@@ -101,8 +101,8 @@ class TrainingOptions:
     accumulate: int = option(
         1, "Steps whose gradients are averaged before the weights change.", least=1
     )
-    learning_rate: float = option(1e-3, "Of AdamW, at its greatest.", above=0)
-    weight_decay: float = option(1e-4, "Of AdamW.", least=0)
+    learning_rate: float = option(1e-3, "Peak learning rate of the optimizer, AdamW.", above=0)
+    weight_decay: float = option(1e-4, "Weight decay of the optimizer, AdamW.", least=0)
     schedule: str = option(
         "cosine",
         "Learning rate: cosine (a rise, then down to 0), one_cycle (up to the greatest and down, "
@@ -164,7 +164,9 @@ class TrainingOptions:
     deterministic: bool = option(
         True, "Choose operations that give the same bits in every run on the same machine."
     )
-    seed: int = option(0, "Of weights, order and augmentation.", least=0, below=2**32)
+    seed: int = option(
+        0, "Random seed of first weights, order and augmentation.", least=0, below=2**32
+    )
     checkpoint_minutes: float = option(
         10.0, "How often a run saves all that it needs to go on after a crash.", above=0
     )
