@@ -1,7 +1,7 @@
 """Keras: tensors -> space group, cell, composition, energy; training, judging, using models.
 
-The last of the three packages: builds on `pipelines` and `cbed_tf`. The public names are imported when
-they are first used, because TensorFlow takes seconds to import and `cbed train --help` needs none.
+The last of the three packages: builds on `pipelines` and `cbed_tf`. The public names are imported
+when they are first used, as TensorFlow takes seconds to import and `cbed train --help` needs none.
 """
 
 import importlib
