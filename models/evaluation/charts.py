@@ -22,7 +22,7 @@ _DOTS_PER_INCH = 160
 # More points than this would make a line drawing of many megabytes: they become a picture in it.
 _DRAWN_POINTS = 2000
 # Answers to an angle that is always 90 degrees differ in the fourth digit, and labels are long.
-_SCATTER_TICKS = 4
+_SCATTER_TICKS = 5
 
 
 def reliability_chart(judged: Mapping[str, Reliability]) -> "Figure":
@@ -92,7 +92,7 @@ def scatter_chart(
       unit: Of the numbers.
       space_groups: Of the samples, which are coloured by crystal system.
     """
-    figure, ((*panels,),) = _panels(1, len(names), (max(3.4 * len(names), 4.8), 3.9))
+    figure, ((*panels,),) = _panels(1, len(names), (max(3.4 * len(names), 4.8), 4.2))
     systems = np.array([crystal.crystal_system(number) for number in space_groups.tolist()])
     present = [system for system in SYSTEM_COLOURS if (systems == system).any()]
     # All in one order, whatever the system, so that none covers the others.
@@ -107,6 +107,7 @@ def scatter_chart(
         axes.set(xlim=(low, high), ylim=(low, high), aspect="equal", xlabel=f"true ({unit})")
         axes.set_title(name, fontsize=10, loc="left")
         axes.locator_params(nbins=_SCATTER_TICKS)
+        axes.ticklabel_format(useOffset=False)
     panels[0].set_ylabel(f"answered ({unit})")
     handles = [_dot(SYSTEM_COLOURS[system]) for system in present]
     ncols = 7 if len(names) > 1 else 3
