@@ -1,7 +1,6 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from models.exporting import saved_model
 from models.exporting.export_check import check_equal, largest_difference, make_probe
@@ -45,8 +44,8 @@ def test_the_probe_is_in_the_range_of_the_training():
     assert (counted["cbed_stack"] > 0).all()
 
 
-def test_models_in_float16_are_compared_as_they_are_computed(tmp_path):
-    """As on GPUs, where keras has XLA compile a model: it rounds float16 elsewhere."""
+def test_models_in_float16_are_asked_as_plain_graphs(tmp_path, monkeypatch):
+    """Keras may have XLA compile a model that it asks, which rounds float16 elsewhere."""
     keras.utils.set_random_seed(0)
     images = keras.Input((2, 8, 8), name="cbed_stack")
     features = keras.layers.Flatten(dtype="float32")(images**0.25)
@@ -54,11 +53,7 @@ def test_models_in_float16_are_compared_as_they_are_computed(tmp_path):
         features = keras.layers.Dense(32, "gelu", dtype="mixed_float16")(features)
     lengths = keras.layers.Dense(3, dtype="float32")(features)
     model = AnsweringModel(keras.Model(images, {"abc_angstrom": lengths}), {})
-    compiled = tf.function(model.call, autograph=False, jit_compile=True)
     saved_model.write_saved_model(model, tmp_path)
-    ask, probe = saved_model.load_saved_model(tmp_path), make_probe(model, 8)
+    monkeypatch.setattr(AnsweringModel, "ask", lambda *_: pytest.fail("asked by way of keras"))
 
-    answers = compiled({"cbed_stack": tf.constant(probe["cbed_stack"])})
-    answers = {key: values.numpy() for key, values in answers.items()}
-    assert largest_difference(ask(probe), answers)[0] > 1e-4
-    assert check_equal(model, ask) <= 1e-5
+    assert check_equal(model, saved_model.load_saved_model(tmp_path)) <= 1e-5
