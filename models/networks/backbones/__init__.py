@@ -5,6 +5,7 @@ a line in `BACKBONES`.
 """
 
 import os
+import random
 from collections.abc import Callable
 
 import keras
@@ -86,6 +87,9 @@ def _synchronize(encoder: keras.Model) -> keras.Model:
             config["synchronized"] = True
         return type(layer).from_config(config)
 
+    # Keras draws the seeds of layers here: those that follow start alike on any number of devices.
+    state = random.getstate()
     remade = keras.models.clone_model(encoder, clone_function=remake, recursive=True)
+    random.setstate(state)
     remade.set_weights(encoder.get_weights())
     return remade

@@ -105,3 +105,14 @@ def test_patterns_that_are_too_small_are_refused(name):
 def test_backbones_without_pretrained_weights_say_so():
     with pytest.raises(CbedError, match="no pretrained weights for backbone 'small', only for res"):
         build_backbone("small", 32, 32, pretrained="notop.h5")
+
+
+def test_layers_that_follow_start_alike_on_any_number_of_devices(application):
+    kernels = []
+    for synchronized in (False, True):
+        keras.utils.set_random_seed(1)
+        features = build_backbone("tiny", 32, 40, synchronized=synchronized).output
+        dense = keras.layers.Dense(3)
+        dense(features)
+        kernels.append(dense.kernel.numpy())
+    np.testing.assert_array_equal(*kernels)
