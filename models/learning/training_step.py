@@ -10,6 +10,7 @@ import tensorflow as tf
 from cbed_tf.errors import CbedError
 from models.learning.compiling import compile_model
 from models.learning.learner import Learner
+from models.learning.precision import precision
 from models.networks.network import build_model
 from pipelines import get_targets
 from pipelines.reading.remote import load_manifest
@@ -31,14 +32,10 @@ def make_train_step(
     """
     manifest = load_manifest(data_dir)
     targets = get_targets(["space_group"])
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_float16" if mixed_precision else "float32")
-    try:
+    with precision(mixed_precision):
         model = build_model(manifest.image_shape, targets, manifest.statistics, backbone)
         fitted = Learner(model, manifest.encoding)
         compile_model(fitted, targets, manifest, keras.optimizers.AdamW())
-    finally:
-        keras.config.set_dtype_policy(before)
 
     def step(images: Any, labels: dict[str, tf.Tensor]) -> None:
         try:

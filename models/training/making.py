@@ -1,8 +1,5 @@
 """Makes what a training trains: the model to save, the form of it that is fitted, the optimizer."""
 
-import contextlib
-from collections.abc import Iterator
-
 import keras
 import tensorflow as tf
 
@@ -12,6 +9,7 @@ from models.learning.compiling import LossOptions, compile_model
 from models.learning.learner import Learner
 from models.learning.optimizer import ScheduledAdamW
 from models.learning.options import TrainingOptions
+from models.learning.precision import precision
 from models.learning.schedules import Schedule
 from models.networks.network import build_model
 from pipelines import Augment, Augmentation, IntensityScaling, get_targets
@@ -30,7 +28,7 @@ def make_models(
       updates: Of the weights, in the whole training.
     """
     targets = get_targets(options.targets)
-    with _precision(options.mixed_precision):
+    with precision(options.mixed_precision):
         scaling = IntensityScaling(
             options.scaling, options.exponent, options.floor, name="intensity_scaling"
         )
@@ -73,14 +71,3 @@ def make_optimizer(options: TrainingOptions, updates: int) -> ScheduledAdamW:
         has_accumulation=options.accumulate > 1,
         scales_loss=options.mixed_precision,
     )
-
-
-@contextlib.contextmanager
-def _precision(mixed: bool) -> Iterator[None]:
-    """Sets keras's policy for the layers made inside, which keep it."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_float16" if mixed else "float32")
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
